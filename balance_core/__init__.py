@@ -1,0 +1,1 @@
+"""Balance: prove that an answer came from the model that was registered, and let anyone verify it."""

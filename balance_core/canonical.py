@@ -1,0 +1,65 @@
+"""Canonical JSON and domain-separated digests: one encoding for each value, one meaning for each digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from balance_core.errors import ConfigError
+
+MAX_EXACT_INT = 2**53
+"""Integers of this size and more are written as strings: RFC 8785 numbers are IEEE doubles."""
+
+
+def encode(value: Any) -> bytes:
+    """Return the RFC 8785 form of a JSON value, with integers of 2^53 and more as decimal strings."""
+    return rfc8785.dumps(_portable(value))
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_EXACT_INT:
+        return str(value)
+    return value
+
+
+def decode(data: bytes, *, max_size: int, what: str = "JSON") -> Any:
+    """Parse JSON from an untrusted source.
+
+    Raises ConfigError for more than `max_size` bytes, duplicate keys, NaN or Infinity, text that is not UTF-8,
+    too deep a nesting, and anything else that is not JSON.
+    """
+    if len(data) > max_size:
+        raise ConfigError(f"{what} has {len(data)} bytes, more than the {max_size} allowed")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ConfigError(f"{what} holds a duplicate key")
+        return result
+
+    def no_constant(text: str) -> Any:
+        raise ConfigError(f"{what} holds {text}, which is no JSON number")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{what} is not valid: {error}") from error
+
+
+def digest(domain: str, *parts: bytes) -> str:
+    """Return the SHA-256 of the parts under a domain, as 64 hex digits.
+
+    The domain and every part are prefixed by their length, so that no two lists of parts collide.
+    """
+    state = hashlib.sha256()
+    for part in (b"balance", domain.encode(), *parts):
+        state.update(len(part).to_bytes(8, "big"))
+        state.update(part)
+    return state.hexdigest()

@@ -1,0 +1,176 @@
+"""Every error that Balance raises on purpose, with the exit code that the command line gives it.
+
+    BalanceError
+    ├ InvalidProof             1   it ran, and the proof does not verify: why
+    ├ ConfigError              2   bad flag, bad settings, bad file
+    ├ PluginError              3
+    │ ├ PluginNotFound             no distribution brings a plugin of that name
+    │ ├ PluginLoadError            it is installed and does not import
+    │ ├ PluginConflict             two distributions bring the same name
+    │ └ PluginIncompatible         it speaks another version of the contracts
+    ├ UnsupportedModel         4   every offending node by name, and what would mend it
+    ├ StageError               5
+    │ ├ ToolNotFound               a program or library that the stage needs is missing
+    │ ├ ToolFailed                 the tool ran and failed: its last words
+    │ ├ StageTimeout               the time limit was reached
+    │ └ StageOutOfMemory           the memory limit was reached, or would be
+    ├ StorageError             6
+    │ ├ BlobNotFound               the store does not hold this content
+    │ ├ ContentMismatch            bytes came back that do not hash to their address
+    │ └ StorageUnreachable         the store did not answer
+    └ ChainError               7
+      ├ Rejected                   the chain refused the record: why
+      ├ Reverted                   it was accepted and later undone
+      └ ChainUnreachable           the chain did not answer
+
+One base class stands for each `except` clause that a user would write. Every error carries a message of one line
+and, where there is one, a hint that says what to type next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXIT_CRASH = 70
+"""Exit code of an error that is Balance's own fault (EX_SOFTWARE of sysexits.h)."""
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C (128 + SIGINT)."""
+
+
+class BalanceError(Exception):
+    """The base of all errors raised on purpose; `hint` says what would mend it."""
+
+    exit_code: ClassVar[int] = EXIT_CRASH
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(kind: type[BalanceError], args: tuple[object, ...], state: dict[str, object]) -> BalanceError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidProof(BalanceError):
+    """The proof was checked and does not prove what it should."""
+
+    exit_code = 1
+
+
+class ConfigError(BalanceError):
+    """The user gave a flag, a setting or a file that cannot be used."""
+
+    exit_code = 2
+
+
+class PluginError(BalanceError):
+    """A plugin cannot be used; the others still can."""
+
+    exit_code = 3
+
+
+class PluginNotFound(PluginError):
+    """No installed distribution brings a plugin of this name."""
+
+
+class PluginLoadError(PluginError):
+    """The plugin is installed and does not load; the original error is the cause."""
+
+
+class PluginConflict(PluginError):
+    """Two distributions bring a plugin of the same name."""
+
+
+class PluginIncompatible(PluginError):
+    """The plugin speaks another version of the contracts than this core."""
+
+
+class NodeIssue(NamedTuple):
+    """One node that a backend or converter cannot take: which, why, and what would mend it."""
+
+    node: str
+    operator: str
+    reason: str
+    mend: str | None = None
+
+    def __str__(self) -> str:
+        mend = f" ({self.mend})" if self.mend else ""
+        return f"{self.node} [{self.operator}]: {self.reason}{mend}"
+
+
+class UnsupportedModel(BalanceError):
+    """The model holds something that cannot be taken; `issues` names every offending node."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, issues: Iterable[NodeIssue] = (), hint: str | None = None) -> None:
+        self.issues = tuple(NodeIssue(*issue) for issue in issues)
+        super().__init__("; ".join([message, *map(str, self.issues)]), hint=hint)
+
+
+class StageError(BalanceError):
+    """A stage of the pipeline did not finish."""
+
+    exit_code = 5
+
+
+class ToolNotFound(StageError):
+    """A program or library that the stage needs is not installed."""
+
+
+class ToolFailed(StageError):
+    """The proof system's own tool failed; the message holds its last words."""
+
+
+class StageTimeout(StageError):
+    """The stage reached its time limit and was stopped."""
+
+
+class StageOutOfMemory(StageError):
+    """The stage reached its memory limit, or was refused because it would."""
+
+
+class StorageError(BalanceError):
+    """A store could not keep or return content."""
+
+    exit_code = 6
+
+
+class BlobNotFound(StorageError):
+    """The store does not hold the content asked for."""
+
+
+class ContentMismatch(StorageError):
+    """The bytes do not hash to the address that they were asked for by."""
+
+
+class StorageUnreachable(StorageError):
+    """The store did not answer."""
+
+
+class ChainError(BalanceError):
+    """A chain could not order or return a record."""
+
+    exit_code = 7
+
+
+class Rejected(ChainError):
+    """The chain refused the record."""
+
+
+class Reverted(ChainError):
+    """The record was accepted and later undone."""
+
+
+class ChainUnreachable(ChainError):
+    """The chain did not answer."""
