@@ -6,6 +6,7 @@ encodings of one record exist, and a digest of a record is a digest of its meani
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from math import prod
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from balance_core import canonical
+from balance_core import canonical, cid
 from balance_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
 MAX_RECORD_BYTES = 64 * 2**20
@@ -106,8 +109,20 @@ class TensorSpec(Record):
 
     kind: ClassVar[str] = "tensor-spec"
     name: Label
-    dtype: Literal["bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16",
-                   "uint32", "uint64"]
+    dtype: Literal[
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ]
     shape: tuple[Annotated[int, Field(ge=0)], ...]
 
     @property
@@ -251,34 +266,22 @@ class Registration(Record):
         return self.digest
 
 
-class ProofRecord(Record):
-    """A proof as a chain orders it: which statement under which registration, and where the bundle lies.
+@dataclass(frozen=True)
+class VerifyingKey:
+    """Everything that a verifier relies on, as named bytes; its `circuit_id` covers every one of them."""
 
-    It is keyed by registration, inputs and context, so that one answer counts once however its proof is encoded.
-    """
-
-    kind: ClassVar[str] = "proof-record"
-    registration_id: Digest
-    context: Context
-    inputs_digest: Digest
-    statement_digest: Digest
-    bundle: Cid
+    backend: str
+    parts: Mapping[str, bytes]
 
     @property
-    def proof_id(self) -> str:
-        """The digest that names the proven answer."""
-        return canonical.digest("proof/1", *(bytes.fromhex(part) for part in self._key))
-
-    @property
-    def _key(self) -> tuple[str, str, str]:
-        return self.registration_id, self.inputs_digest, self.context
+    def circuit_id(self) -> str:
+        """The digest that registrations name."""
+        return circuit_id(self.backend, {name: cid.of_bytes(data) for name, data in self.parts.items()})
 
 
-class Attestation(Record):
-    """A named validator's word that it verified a proof, or that it does not verify."""
+@dataclass(frozen=True)
+class Proof:
+    """A proof as opaque bytes, and the backend whose verifier reads them."""
 
-    kind: ClassVar[str] = "attestation"
-    proof_id: Digest
-    statement_digest: Digest
-    valid: bool
-    validator: PublicKey
+    backend: str
+    data: bytes

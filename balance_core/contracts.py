@@ -1,0 +1,255 @@
+"""The contracts: what a third party implements to bring a format, a proof system, a store or a chain.
+
+A plugin is one class, named by one entry point. It inherits from a contract below, says which version of the
+contracts it was written for (`api_version = 1`), and, if it has settings, which class describes them. Optional
+abilities are small classes of their own (`MakesTestSrs`, `ExportsEvmVerifier`), asked for with isinstance. The
+conformance kit in `balance_core.testing` tells whether an implementation is right.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+from balance_core.records import Commitment
+from balance_core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import numpy as np
+    from onnx import ModelProto
+
+    from balance_core.chain import Attestation, ChainEvent, ChainRef, Finality, ProofRecord, Revocation
+    from balance_core.model import Model
+    from balance_core.records import (
+        Circuit,
+        ModelCommitment,
+        Opening,
+        Proof,
+        Registration,
+        SetupTrust,
+        Statement,
+        Tensor,
+        VerifyingKey,
+    )
+    from balance_core.stages import Capabilities, Progress, Support, Task, TaskResult
+
+    Batch = Mapping[str, np.ndarray]
+    """Named arrays. Axis 0 numbers the samples, the other axes are the model's own shape for that tensor."""
+
+API_VERSION = 1
+"""The version of the contracts on this page. It changes when an implementation would have to."""
+
+
+class Plugin(ABC):
+    """What all plugins share; an instance is made with its validated settings and holds no other state."""
+
+    api_version: ClassVar[int]
+    """The version of the contracts that the plugin was written for; every plugin writes the number down itself."""
+    settings_class: ClassVar[type[Settings]] = Settings
+    needs_network: ClassVar[bool] = False
+    """Whether its methods talk to anything outside this machine's files."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else self.settings_class()
+
+
+class Converter(Plugin):
+    """Turns a file of another format into a model (entry points: balance.converters)."""
+
+    suffixes: ClassVar[frozenset[str]]
+    """File endings that it takes, with the dot, in lower case."""
+
+    @abstractmethod
+    def convert(self, source: Path) -> ModelProto:
+        """Read the file; raises ConfigError if it is not of this format, UnsupportedModel for what it holds."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs that show how a model is used, with the float model's own answers."""
+
+    inputs: Batch
+    outputs: Batch
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question: named arrays of exactly the model's input shapes, and the 32 bytes that name the request."""
+
+    inputs: Mapping[str, np.ndarray]
+    context: bytes
+
+
+class Job(ABC):
+    """What a stage is given to work with. It writes to its scratch folder and nowhere else."""
+
+    scratch: Path
+    """An empty folder of its own, removed afterwards."""
+    threads: int
+    memory_bytes: int | None
+    """The limit at which it would be stopped."""
+
+    @abstractmethod
+    def path(self, cid: str) -> Path:
+        """Return a local file with this content, to be read only; raises BlobNotFound."""
+
+    @abstractmethod
+    def publish(self, source: Path) -> str:
+        """Hand over a file from the scratch folder to later stages and return its CID; the file is gone from there."""
+
+    @abstractmethod
+    def srs(self, curve: str, k: int, make: Callable[[Path], None], *, parameters: str | None = None) -> Path:
+        """Return a structured reference string of 2^k powers: the most trusted one in the store.
+
+        With `parameters` it is the one with that digest, or BlobNotFound. Otherwise, where the store has none, `make`
+        writes one to the path it is given, which is kept as insecure-test.
+        """
+
+    @abstractmethod
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        """Say what is being done and how much of it (0 to 1) is done; raises StageError once cancelled."""
+
+
+class Verifier(Plugin):
+    """Checks proofs from bytes alone, in any process, without the prover (entry points: balance.verifiers)."""
+
+    @abstractmethod
+    def verify(self, key: VerifyingKey, commitment: ModelCommitment | None, proof: Proof) -> tuple[Statement, ...]:
+        """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason."""
+
+    @abstractmethod
+    def setup_trust(self, key: VerifyingKey) -> SetupTrust:
+        """Say where the key's parameters come from, judged by the key itself; raises InvalidProof for a broken key."""
+
+
+class ProofBackend(Plugin):
+    """A proof system's proving side (entry points: balance.backends); its verifier has the same name."""
+
+    capabilities: ClassVar[Capabilities]
+    version: ClassVar[str]
+    """The version of plugin and proof system together; another one makes other circuits."""
+
+    @abstractmethod
+    def check(self, model: Model) -> Support:
+        """Say, cheaply and without side effects, which nodes cannot be proven and what the rest would cost."""
+
+    @abstractmethod
+    def setup(self, model: Model, samples: Samples, job: Job) -> Circuit:
+        """Make the circuit and its keys; raises UnsupportedModel exactly where `check` names problems."""
+
+    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
+        """Commit to the weights; by default the verifying key binds them and there is nothing to commit to."""
+        del circuit, model, job
+        return Commitment()
+
+    @abstractmethod
+    def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        """Answer each sample with the outputs that a proof would state, bit for bit."""
+
+    @abstractmethod
+    def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:
+        """Prove the answers to the requests (to exactly one, unless the `batch` capability says otherwise)."""
+
+
+class MakesTestSrs(ABC):
+    """A backend that can make structured reference strings for tests, whose secret nobody promises to have erased."""
+
+    @abstractmethod
+    def make_test_srs(self, curve: str, k: int, target: Path) -> None:
+        """Write one of 2^k powers, in the raw format that docs/srs.md describes."""
+
+
+class ExportsEvmVerifier(ABC):
+    """A backend whose proofs a contract can check; no chain adapter needs to know which backend it is."""
+
+    @abstractmethod
+    def evm_verifier(self, key: VerifyingKey) -> bytes:
+        """Return the creation bytecode of a contract that checks proofs under this key."""
+
+    @abstractmethod
+    def evm_call(self, key: VerifyingKey, proof: Proof) -> bytes:
+        """Return the calldata that makes the contract check the proof, and revert if it is not valid."""
+
+
+class Storage(Plugin):
+    """Keeps blobs by content address (entry points: balance.storage); CIDs are those of `balance_core.cid`."""
+
+    @abstractmethod
+    def put(self, source: BinaryIO) -> str:
+        """Store and pin a stream's content and return its CID; a blob is there whole or not at all."""
+
+    @abstractmethod
+    def open(self, cid: str, *, max_size: int) -> BinaryIO:
+        """Return the content as a stream that never yields a byte that was not checked against the CID.
+
+        Raises BlobNotFound, ContentMismatch, or StorageError for content of more than `max_size` bytes, at once or
+        while reading.
+        """
+
+    @abstractmethod
+    def has(self, cid: str) -> bool:
+        """Say whether the store holds the content."""
+
+    @abstractmethod
+    def pin(self, cid: str) -> None:
+        """Keep the content until it is unpinned; raises BlobNotFound."""
+
+    @abstractmethod
+    def unpin(self, cid: str) -> None:
+        """Allow the store to forget the content; raises BlobNotFound."""
+
+
+class ChainAdapter(Plugin):
+    """Orders registrations, proofs and verdicts (entry points: balance.chains) as `balance_core.chain` specifies.
+
+    Writing calls take an idempotency key: a second call with the same key and record gives the first one's reference;
+    with another record it is Rejected.
+    """
+
+    local: ClassVar[bool] = False
+    """Whether only this machine's user relies on it, so that a test setup may be registered without being asked."""
+
+    @abstractmethod
+    def register(self, registration: Registration, *, key: str) -> ChainRef:
+        """Publish a registration, or the next version of one."""
+
+    @abstractmethod
+    def registration(self, registration_id: str) -> Registration:
+        """Return an active registration; raises Rejected for one that is unknown or revoked, saying which."""
+
+    @abstractmethod
+    def revoke(self, revocation: Revocation, *, key: str) -> ChainRef:
+        """Withdraw a registration; only its provider can."""
+
+    @abstractmethod
+    def submit(self, record: ProofRecord, *, key: str, inline: bytes | None = None) -> ChainRef:
+        """Publish a proof of an active registration, with its bytes inline where asked and the chain can."""
+
+    @abstractmethod
+    def attest(self, attestation: Attestation, *, key: str) -> ChainRef:
+        """Publish a validator's word on a submitted proof, once for each validator."""
+
+    @abstractmethod
+    def status(self, ref: ChainRef) -> Finality:
+        """Say how settled an entry is."""
+
+    @abstractmethod
+    def events(self, since: str | None = None) -> Iterator[ChainEvent]:
+        """Yield all entries behind a cursor (None: from the first), in order, and end at the newest."""
+
+
+class Executor(Plugin):
+    """Runs stages (entry points: balance.executors); `local` runs them on this machine."""
+
+    @abstractmethod
+    def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> Future[TaskResult]:
+        """Start a stage; the future raises the stage's own typed error, and `cancel` stops its process tree."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop everything that still runs and wait until it has ended."""
