@@ -66,7 +66,7 @@ class Converter(Plugin):
 
     @abstractmethod
     def convert(self, source: Path) -> ModelProto:
-        """Read the file; raises ConfigError if it is not of this format, UnsupportedModel for what it holds."""
+        """Read the file; ConfigError: not of this format; UnsupportedModel: what it cannot take."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class ProofBackend(Plugin):
 
     @abstractmethod
     def check(self, model: Model) -> Support:
-        """Say, cheaply and without side effects, which nodes cannot be proven and what the rest would cost."""
+        """Say, cheaply and without side effects, which nodes cannot be proven and what the rest costs."""
 
     @abstractmethod
     def setup(self, model: Model, samples: Samples, job: Job) -> Circuit:

@@ -113,23 +113,23 @@ class Workspace:
         """Lend an empty folder, removed afterwards; one that a killed process left is removed by the next call."""
         parent = self.root / "scratch"
         parent.mkdir(parents=True, exist_ok=True)
-        self._sweep(parent)
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        with locked(folder.with_suffix(".lock")):
+        with contextlib.ExitStack() as held:
+            with locked(parent / ".lock"):
+                self._sweep(parent)
+                folder = Path(tempfile.mkdtemp(dir=parent))
+                held.enter_context(locked(folder / ".lock"))
             try:
                 inner = folder / "work"
                 inner.mkdir()
                 yield inner
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-                folder.with_suffix(".lock").unlink(missing_ok=True)
 
     @staticmethod
     def _sweep(parent: Path) -> None:
-        """Remove folders whose owner is gone: its lock is free."""
+        """Remove folders whose owner is gone, as their free locks show; the caller holds the parent's lock."""
         for folder in parent.iterdir():
-            if folder.is_dir() and folder.with_suffix(".lock").exists():
-                with locked(folder.with_suffix(".lock"), wait=False) as free:
+            if folder.is_dir():
+                with locked(folder / ".lock", wait=False) as free:
                     if free:
                         shutil.rmtree(folder, ignore_errors=True)
-                        folder.with_suffix(".lock").unlink(missing_ok=True)
