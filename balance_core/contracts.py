@@ -100,7 +100,7 @@ class Job(ABC):
 
     @abstractmethod
     def publish(self, source: Path) -> str:
-        """Hand over a file from the scratch folder to later stages and return its CID; the file is gone from there."""
+        """Hand a file of the scratch folder over to later stages and return its CID; the file is gone from there."""
 
     @abstractmethod
     def srs(self, curve: str, k: int, make: Callable[[Path], None], *, parameters: str | None = None) -> Path:
@@ -124,7 +124,7 @@ class Verifier(Plugin):
 
     @abstractmethod
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
-        """Say where the key's parameters come from, judged by the key itself; raises InvalidProof for a broken key."""
+        """Say where the key's parameters come from, judged by the key alone; raises InvalidProof for a broken key."""
 
 
 class ProofBackend(Plugin):
@@ -245,6 +245,10 @@ class ChainAdapter(Plugin):
 
 class Executor(Plugin):
     """Runs stages (entry points: balance.executors); `local` runs them on this machine."""
+
+    def prepare(self, stage: str, plugin: str | None) -> None:
+        """Take a hint that this stage comes soon; an executor may make a process ready for it."""
+        del stage, plugin
 
     @abstractmethod
     def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> Future[TaskResult]:

@@ -1,0 +1,270 @@
+"""The local executor: each stage in a supervised process of its own on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from typing_extensions import override
+
+from balance_core import errors, measure
+from balance_core.contracts import Executor
+from balance_core.settings import Settings
+from balance_core.stages import Measurement, Progress, Task, TaskResult
+from balance_core.worker import RESULT_FILE
+from balance_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STOP_SECONDS = 5.0
+
+
+class LocalExecutorSettings(Settings):
+    """Where the stages of a run find their content."""
+
+    folder: Path | None = Field(None, description="The data folder; by default the user's own.")
+    logs: Path | None = Field(None, description="The folder for the stages' logs; by default one in the data folder.")
+
+
+class StageFuture(Future[TaskResult]):
+    """A running stage; cancelling it kills its process tree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_running_or_notify_cancel()
+        self.process: _Process | None = None
+        self.cancelled_by_caller = False
+
+    def cancel(self) -> bool:
+        """Stop the stage at once; its result is then a StageError that says so."""
+        self.cancelled_by_caller = True
+        if self.process is not None:
+            self.process.stop()
+        return True
+
+
+class _Process:
+    """A started worker that waits for its task, and the pipe on which it reports."""
+
+    def __init__(self, stage: str, plugin: str | None) -> None:
+        self.expects = (stage, plugin)
+        reports, reports_in = os.pipe()
+        self._popen = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "balance_core.worker",
+                str(reports_in),
+                str(os.getpid()),
+                stage,
+                plugin or "",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(reports_in,),
+            start_new_session=True,
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+        )
+        os.close(reports_in)
+        self.reports = os.fdopen(reports, "rb")
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Hand over the task."""
+        assert self._popen.stdin is not None  # noqa: S101 - it was asked for above
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.write(json.dumps(order).encode() + b"\n")
+            self._popen.stdin.flush()
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit status."""
+        return self._popen.wait()
+
+    def stop(self) -> None:
+        """Kill the worker and everything it started, and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.send_signal(signal.SIGTERM)
+        try:
+            self._popen.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    def close(self) -> None:
+        """Close the pipes."""
+        self.reports.close()
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.close()
+
+
+class LocalExecutor(Executor):
+    """Runs stages in worker processes that share one workspace."""
+
+    api_version = 1
+    settings_class = LocalExecutorSettings
+    settings: LocalExecutorSettings
+
+    def __init__(self, settings: LocalExecutorSettings | None = None) -> None:
+        super().__init__(settings)
+        folder = self.settings.folder
+        self._workspace = Workspace(folder) if folder else Workspace.default()
+        self._spare: _Process | None = None
+        self._running: set[StageFuture] = set()
+        self._lock = threading.Lock()
+
+    @override
+    def prepare(self, stage: str, plugin: str | None) -> None:
+        with self._lock:
+            if self._spare is None:
+                self._spare = _Process(stage, plugin)
+
+    @override
+    def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> StageFuture:
+        with self._lock:
+            process, self._spare = self._spare, None
+            if process is not None and process.expects != (task.stage, task.plugin):
+                process.stop()
+                process.close()
+                process = None
+            future = StageFuture()
+            future.process = process or _Process(task.stage, task.plugin)
+            self._running.add(future)
+        threading.Thread(target=self._follow, args=(future, task, watch), daemon=True).start()
+        return future
+
+    @override
+    def close(self) -> None:
+        with self._lock:
+            running, spare, self._spare = list(self._running), self._spare, None
+        for future in running:
+            future.cancel()
+        if spare is not None:
+            spare.stop()
+            spare.close()
+
+    def _follow(self, future: StageFuture, task: Task, watch: Callable[[Progress], None] | None) -> None:
+        try:
+            result = self._run(future, task, watch)
+        except BaseException as error:  # noqa: BLE001 - it is the caller's, who waits for it in another thread
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+    def _run(self, future: StageFuture, task: Task, watch: Callable[[Progress], None] | None) -> TaskResult:
+        process = future.process
+        assert process is not None  # noqa: S101 - submit has set it
+        logs = self.settings.logs or self._workspace.root / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        log = logs / f"{task.stage}.log"
+        with self._workspace.scratch() as scratch:
+            process.order(
+                {
+                    "task": json.loads(task.to_json()),
+                    "workspace": str(self._workspace.root),
+                    "scratch": str(scratch),
+                    "log": str(log),
+                    "threads": task.limits.threads or measure.processors(),
+                    "seconds": task.limits.seconds,
+                    "memory_bytes": task.limits.memory_bytes,
+                }
+            )
+            end = _listen(process, task, watch)
+            process.wait()
+            process.close()
+            if future.cancelled_by_caller:
+                raise errors.StageError(f"stage {task.stage} was stopped")
+            return _result(task, end, scratch.parent / RESULT_FILE, log)
+
+
+def _listen(process: _Process, task: Task, watch: Callable[[Progress], None] | None) -> dict[str, Any]:
+    """Follow the reports to the last one, and return it (empty if the supervisor itself was killed)."""
+    latest: dict[str, Any] = {"elapsed": 0.0, "memory": 0, "message": "", "fraction": None}
+    for line in process.reports:
+        event = json.loads(line)
+        if event["event"] == "end":
+            return dict(event)
+        latest.update({key: value for key, value in event.items() if key != "event"})
+        if watch is not None:
+            watch(
+                Progress(
+                    stage=task.stage,
+                    elapsed_seconds=latest["elapsed"],
+                    memory_bytes=latest["memory"],
+                    message=latest["message"],
+                    fraction=latest["fraction"],
+                )
+            )
+    return {}
+
+
+def _result(task: Task, end: dict[str, Any], answer_file: Path, log: Path) -> TaskResult:
+    """Turn the end of a worker into a result or the error that it stands for."""
+    who = f"stage {task.stage}" + (f" of {task.plugin}" if task.plugin else "")
+    see = f"its log: {log}"
+    memory = end.get("memory", 0)
+    if end.get("failure") == "timeout":
+        raise errors.StageTimeout(f"{who} took more than {task.limits.seconds:g} s", hint="raise --timeout")
+    if end.get("failure") == "out-of-memory":
+        raise errors.StageOutOfMemory(
+            f"{who} needed more than the {_gib(task.limits.memory_bytes or 0)} it was allowed", hint="raise --memory"
+        )
+    if not answer_file.exists():
+        if end.get("signal") == signal.SIGKILL:
+            raise errors.StageOutOfMemory(
+                f"{who} was killed at {_gib(memory)}, most likely by the system for lack of memory", hint=see
+            )
+        raise errors.ToolFailed(f"{who} ended without an answer ({_how(end)})", hint=see)
+    answer = json.loads(answer_file.read_bytes())
+    if "error" in answer:
+        raise _rebuilt(answer, see)
+    if "crash" in answer:
+        if task.plugin is None:
+            raise RuntimeError(f"{who}: {answer['crash']} ({see})")
+        raise errors.ToolFailed(f"{who} failed: {answer['crash']}", hint=see)
+    return TaskResult.from_value(
+        {
+            **answer["outcome"],
+            "measurement": Measurement(
+                wall_seconds=end["wall"], cpu_seconds=end["cpu"], peak_memory_bytes=memory
+            ).model_dump(mode="json"),
+            "log": str(log),
+        }
+    )
+
+
+def _rebuilt(answer: dict[str, Any], see: str) -> errors.BalanceError:
+    """Return the error that the worker raised."""
+    kind = getattr(errors, answer["error"])
+    if kind is errors.UnsupportedModel:
+        error: errors.BalanceError = kind("", issues=answer["issues"], hint=answer["hint"])
+        error.args = (answer["message"],)
+        error.message = answer["message"]
+        return error
+    hint = answer["hint"] or (see if issubclass(kind, errors.StageError) else None)
+    rebuilt: errors.BalanceError = kind(answer["message"], hint=hint)
+    return rebuilt
+
+
+def _how(end: dict[str, Any]) -> str:
+    if end.get("signal"):
+        return f"signal {signal.Signals(end['signal']).name}"
+    return f"exit status {end.get('status')}" if end else "its supervisor was killed"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

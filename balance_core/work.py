@@ -1,0 +1,200 @@
+"""What each stage does, inside the worker: it takes content by address and gives content by address."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from balance_core import arrays, registry
+from balance_core.contracts import Job, ProofBackend, Request, Samples
+from balance_core.records import Circuit, Opening, Registration
+from balance_core.stages import SrsUse, Task
+from balance_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from balance_core.model import Model
+
+
+class LocalJob(Job):
+    """A stage's view of the workspace on this machine."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        scratch: Path,
+        *,
+        threads: int,
+        memory_bytes: int | None,
+        report: Callable[[str, float | None], None],
+    ) -> None:
+        self.scratch = scratch
+        self.threads = threads
+        self.memory_bytes = memory_bytes
+        self.srs_used: list[SrsUse] = []
+        self._workspace = workspace
+        self._report = report
+
+    @override
+    def path(self, cid: str) -> Path:
+        return self._workspace.blob(cid)
+
+    @override
+    def publish(self, source: Path) -> str:
+        return self._workspace.publish(source)
+
+    def publish_bytes(self, data: bytes, name: str) -> str:
+        """Hand over bytes as a blob."""
+        target = self.scratch / name
+        target.write_bytes(data)
+        return self.publish(target)
+
+    @override
+    def srs(self, curve: str, k: int, make: Callable[[Path], None], *, parameters: str | None = None) -> Path:
+        from balance_core.srs import SrsStore
+
+        found = SrsStore(self._workspace.srs).obtain(curve, k, make, parameters=parameters)
+        self.srs_used.append(SrsUse(curve=curve, k=k, parameters=found.parameters))
+        return found.path
+
+    @override
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        self._report(message, fraction)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage gives: a JSON value, and content by name."""
+
+    value: Any
+    blobs: Mapping[str, str]
+
+
+def warm_up(stage: str, plugin: str | None) -> None:
+    """Import what a stage will need, before its task is known."""
+    if stage == "convert":
+        import balance_core.model.fidelity
+        import balance_core.model.load
+        import balance_core.model.reference  # noqa: F401
+    elif stage == "verify" and plugin:
+        registry.load("verifiers", plugin)
+    elif plugin:
+        registry.load("backends", plugin)
+
+
+def perform(order: dict[str, Any], report: Callable[[str, float | None], None]) -> dict[str, Any]:
+    """Do one task and return its outcome as JSON."""
+    task = Task.from_value(order["task"])
+    job = LocalJob(
+        Workspace(Path(order["workspace"])),
+        Path(order["scratch"]),
+        threads=order["threads"],
+        memory_bytes=order["memory_bytes"],
+        report=report,
+    )
+    outcome = _STAGES[task.stage](task, job)
+    return {
+        "value": outcome.value,
+        "blobs": dict(outcome.blobs),
+        "srs": [use.model_dump(mode="json") for use in job.srs_used],
+    }
+
+
+def _backend(task: Task) -> ProofBackend:
+    backend: ProofBackend = registry.create("backends", str(task.plugin), task.settings)
+    return backend
+
+
+def _model(task: Task, job: Job) -> Model:
+    from balance_core.model import Model
+
+    return Model.from_bytes(job.path(task.blobs["model"]).read_bytes())
+
+
+def _samples(task: Task, job: Job, name: str = "samples") -> Samples:
+    return arrays.read_samples(job.path(task.blobs[name]))
+
+
+def _circuit(task: Task, job: Job) -> Circuit:
+    return Circuit.from_json(job.path(task.blobs["circuit"]).read_bytes())
+
+
+def _opening(task: Task, job: Job) -> Opening:
+    address = task.blobs.get("opening")
+    return Opening.from_json(job.path(address).read_bytes()) if address else Opening()
+
+
+def _convert(task: Task, job: LocalJob) -> Outcome:
+    """Read model and inputs, normalise, and let the original answer the samples in float."""
+    from balance_core.conversion import convert
+
+    return convert(task.arguments, job)
+
+
+def _check(task: Task, job: LocalJob) -> Outcome:
+    support = _backend(task).check(_model(task, job))
+    return Outcome(support.model_dump(mode="json"), {})
+
+
+def _setup(task: Task, job: LocalJob) -> Outcome:
+    circuit = _backend(task).setup(_model(task, job), _samples(task, job), job)
+    return Outcome(None, {"circuit": job.publish_bytes(circuit.to_json(), "circuit.json")})
+
+
+def _commit(task: Task, job: LocalJob) -> Outcome:
+    commitment = _backend(task).commit(_circuit(task, job), _model(task, job), job)
+    blobs = {"opening": job.publish_bytes(commitment.opening.to_json(), "opening.json")}
+    if commitment.public is not None:
+        blobs["commitment"] = job.publish_bytes(commitment.public.to_json(), "commitment.json")
+    return Outcome(None, blobs)
+
+
+def _execute(task: Task, job: LocalJob) -> Outcome:
+    """Answer all samples as proofs would, and compare with the float model's answers."""
+    from balance_core.model import fidelity
+
+    samples = _samples(task, job)
+    answers = _backend(task).execute(_circuit(task, job), _opening(task, job), samples.inputs, job)
+    measured = fidelity.measure(samples.outputs, [{t.name: t.real() for t in answer} for answer in answers])
+    text = json.dumps([[tensor.model_dump(mode="json") for tensor in answer] for answer in answers])
+    return Outcome(measured.model_dump(mode="json"), {"answers": job.publish_bytes(text.encode(), "answers.json")})
+
+
+def _prove(task: Task, job: LocalJob) -> Outcome:
+    samples = _samples(task, job)
+    index = task.arguments["index"]
+    request = Request(
+        {name: array[index] for name, array in samples.inputs.items()}, bytes.fromhex(task.arguments["context"])
+    )
+    proof = _backend(task).prove(_circuit(task, job), _opening(task, job), [request], job)
+    return Outcome(None, {"proof": job.publish_bytes(proof.data, "proof.bin")})
+
+
+def _verify(task: Task, job: LocalJob) -> Outcome:
+    """Check a bundle as a stranger would: from its bytes, with the verifier alone."""
+    from balance_core import verification
+    from balance_core.bundle import Bundle
+
+    bundle = Bundle.from_bytes(job.path(task.blobs["bundle"]).read_bytes())
+    verifier = registry.create("verifiers", bundle.registration.registration.backend)
+    expected = task.arguments.get("registration")
+    if isinstance(expected, dict):
+        expected = Registration.from_value(expected)
+    verified = verification.verify(bundle, verifier, expected=expected)
+    return Outcome(verified.model_dump(mode="json"), {})
+
+
+_STAGES: dict[str, Callable[[Task, LocalJob], Outcome]] = {
+    "check": _check,
+    "commit": _commit,
+    "convert": _convert,
+    "execute": _execute,
+    "prove": _prove,
+    "setup": _setup,
+    "verify": _verify,
+}
