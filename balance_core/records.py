@@ -285,3 +285,27 @@ class Proof:
 
     backend: str
     data: bytes
+
+
+class OutputFidelity(Record):
+    """How far one output's proven numbers are from the float model's: absolute errors over all samples."""
+
+    kind: ClassVar[str] = "output-fidelity"
+    name: Label
+    largest_error: float
+    mean_error: float
+
+
+class Fidelity(Record):
+    """How faithful proven answers are to the float model's.
+
+    `top1_agreement` is the share of samples with the same decision; None for a model that gives one number only.
+    """
+
+    kind: ClassVar[str] = "fidelity"
+    samples: Annotated[int, Field(ge=1)]
+    disagreements: Annotated[int, Field(ge=0)] | None
+    top1_agreement: Annotated[float, Field(ge=0, le=1)] | None
+    largest_error: float
+    mean_error: float
+    outputs: tuple[OutputFidelity, ...]

@@ -1,0 +1,130 @@
+"""Refuse what cannot be proven, and name every node that is in the way."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from onnx import TensorProto, TypeProto
+
+from balance_core.errors import NodeIssue, UnsupportedModel
+from balance_core.model import ml
+from balance_core.model.graph import domain, issue, label, operator, schema, subgraphs
+from balance_core.model.tensors import MAX_MODEL_BYTES, type_name
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+    from balance_core.model.draft import Draft
+
+MAX_VALUE_ELEMENTS = 2**28
+"""Largest tensor between two nodes, in elements."""
+
+_CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+_NUMBERS = frozenset(
+    {
+        TensorProto.BOOL, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
+        TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+        TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+    }
+)  # fmt: skip
+
+
+def unsupported(draft: Draft) -> None:
+    """Raise UnsupportedModel with all nodes that stand between the model and a proof; types must have been derived.
+
+    Refused are unknown operators and domains, control flow that remains after folding, random operators and those in
+    training mode, values that are no dense tensors of numbers, shapes that depend on the input's values, and outputs
+    that depend on no input.
+    """
+    issues = [*_inputs(draft), *(found for node in draft.nodes if (found := _node(node, draft)))]
+    issues += _constant_outputs(draft)
+    if issues:
+        raise UnsupportedModel("the model holds what cannot be proven", issues=issues)
+
+
+def too_large(draft: Draft) -> None:
+    """Raise UnsupportedModel for constants of more than 2 GiB, and a value of more than MAX_VALUE_ELEMENTS."""
+    from balance_core.model.tensors import nbytes
+
+    total = sum(map(nbytes, draft.constants.values()))
+    if total > MAX_MODEL_BYTES:
+        raise UnsupportedModel(f"the model's constants take {total} bytes, more than 2 GiB")
+
+
+def _inputs(draft: Draft) -> list[NodeIssue]:
+    issues = []
+    for name, kind in draft.inputs.items():
+        problem = _type_problem(kind)
+        if problem:
+            issues.append(NodeIssue(name, "input", problem))
+    return issues
+
+
+def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
+    """Return what is wrong with the node itself, None for nothing; its inputs' own faults are not repeated."""
+    if domain(node.domain) not in draft.versions:
+        return issue(node, f"the model does not import the domain {domain(node.domain) or 'ai.onnx'!r}")
+    if schema(node, draft.versions) is None:
+        version = draft.versions[domain(node.domain)]
+        return issue(
+            node,
+            f"ONNX knows no such operator at opset {version}",
+            "write it with operators of ONNX, or define it as a function of the model",
+        )
+    if node.op_type in _CONTROL or any(subgraphs(node)):
+        return issue(
+            node,
+            "its control flow depends on the input, or repeats: it is not unrolled",
+            "export the model with the branch or the number of steps fixed",
+        )
+    if node.op_type in _RANDOM:
+        return issue(node, "it draws random numbers", "export the model for inference")
+    training = ml.attributes(node).get("training_mode") or (node.op_type == "Dropout")
+    if training and not domain(node.domain):
+        return issue(node, "it is in training mode", "export the model for inference: model.eval()")
+    if any(name and _type_problem(draft.types.get(name)) for name in node.input):
+        return None
+    for name in filter(None, node.output):
+        problem = _type_problem(draft.types.get(name))
+        if problem:
+            return issue(node, problem)
+    return None
+
+
+def _type_problem(kind: TypeProto | None) -> str | None:
+    if kind is None or kind.WhichOneof("value") is None:
+        return "the type of its value is not known before it runs"
+    which = kind.WhichOneof("value")
+    if which != "tensor_type":
+        return f"its value is a {str(which).removesuffix('_type').replace('_', ' ')}, not a tensor"
+    if kind.tensor_type.elem_type not in _NUMBERS:
+        return f"its value has elements of type {type_name(kind.tensor_type.elem_type)}"
+    sizes = ml.shape(kind)
+    if sizes is None:
+        return "the shape of its value is not known before it runs"
+    if prod(sizes) > MAX_VALUE_ELEMENTS:
+        return f"its value of shape {sizes} is larger than {MAX_VALUE_ELEMENTS} elements"
+    return None
+
+
+def _constant_outputs(draft: Draft) -> list[NodeIssue]:
+    depends = set(draft.inputs)
+    producer: dict[str, NodeProto] = {}
+    for node in draft.nodes:
+        producer |= dict.fromkeys(node.output, node)
+        if any(name in depends for name in node.input) or any(subgraphs(node)):
+            depends.update(node.output)
+    return [
+        NodeIssue(
+            label(producer[name]) if name in producer else name,
+            operator(producer[name]) if name in producer else "constant",
+            f"the output {name!r} depends on no input",
+            "export the model with its input, not with an example in its place",
+        )
+        for name in draft.outputs
+        if name not in depends
+    ]

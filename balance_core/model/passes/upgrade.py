@@ -1,0 +1,30 @@
+"""Bring old opsets to one version, so that backends meet fewer forms of the same operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import version_converter
+
+from balance_core.model.draft import Draft
+
+TARGET_OPSET = 17
+"""Models of older opsets are converted to this one; newer ones stay as they are."""
+
+
+def upgrade(draft: Draft) -> Draft:
+    """Return the model at TARGET_OPSET where ONNX's version converter manages that, else as it is."""
+    if draft.versions.get("", TARGET_OPSET) >= TARGET_OPSET:
+        return draft
+    before = draft.proto()
+    try:
+        after = version_converter.convert_version(before, TARGET_OPSET)
+        onnx.checker.check_model(after)
+    except Exception:  # noqa: BLE001  # the converter lacks some operators: then the old opset is supported too
+        return draft
+    if [v.name for v in after.graph.output] != draft.outputs or [v.name for v in after.graph.input] != list(
+        draft.inputs
+    ):
+        return draft
+    return Draft.of(after)
