@@ -15,8 +15,14 @@ MAX_EXACT_INT = 2**53
 
 
 def encode(value: Any) -> bytes:
-    """Return the RFC 8785 form of a JSON value, with integers of 2^53 and more as decimal strings."""
-    return rfc8785.dumps(_portable(value))
+    """Return the RFC 8785 form of a JSON value, with integers of 2^53 and more as decimal strings.
+
+    Raises ConfigError for what has none: infinities, lone surrogates, too deep a nesting.
+    """
+    try:
+        return rfc8785.dumps(_portable(value))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"a value has no canonical JSON form: {error}") from error
 
 
 def _portable(value: Any) -> Any:
