@@ -1,0 +1,212 @@
+"""The oracle: exact execution of an integer model on a batch, in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from balance_core.errors import ConfigError, ToolFailed
+from balance_core.integer.facts import SAFE
+from balance_core.integer.operations import Clamp, Constant, Conv2d, Input, Less, MatMul, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from balance_core.integer.model import IntegerModel, Node
+
+CHUNK_ELEMENTS = 2**24
+"""A batch is cut into parts of about this many elements over all tensors, to bound memory."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The integers of a batch: each array has the batch as its first axis, then the tensor's shape."""
+
+    outputs: dict[str, np.ndarray]
+    reals: dict[str, np.ndarray]
+    """The outputs as real numbers, (integer - zero point) * scale, in float64."""
+    tensors: dict[int, np.ndarray] = field(default_factory=dict)
+    """Every tensor by its node, when intermediates were asked for; those that depend on no input have batch 1."""
+
+
+def execute(model: IntegerModel, batch: Mapping[str, np.ndarray], *, intermediates: bool = False) -> Execution:
+    """Run a batch of real or integer inputs.
+
+    Arrays are named as the model's inputs and have shape (N, *input shape). Floating-point and boolean arrays are
+    real numbers and are quantised (`quantise`); integer arrays are real numbers too when the input's scale is 1, and
+    must be quantised by the caller otherwise: use `execute_integers` for integers as they are.
+    """
+    integers = {}
+    for place, op in model.inputs:
+        array = _given(op, batch)
+        integers[op.label] = quantise(array, model.nodes[place], op)
+    _only_known(model, batch)
+    return execute_integers(model, integers, intermediates=intermediates)
+
+
+def execute_integers(
+    model: IntegerModel, batch: Mapping[str, np.ndarray], *, intermediates: bool = False
+) -> Execution:
+    """Run a batch of quantised inputs; raises ConfigError for integers outside an input's interval."""
+    _only_known(model, batch)
+    if len(model.weights) != len(model.weight_nodes):
+        raise ConfigError("this integer model has no weights", hint="load the file that its owner keeps")
+    given = {place: _integers(op, _given(op, batch)) for place, op in model.inputs}
+    sizes = {array.shape[0] for array in given.values()} or {1}
+    if len(sizes) != 1:
+        raise ConfigError(f"the inputs hold batches of different sizes {sorted(sizes)}")
+    size = sizes.pop()
+    step = max(1, CHUNK_ELEMENTS // max(1, sum(fact.size for fact in model.facts)))
+    parts = [
+        _run(model, {place: array[start : start + step] for place, array in given.items()}, keep_all=intermediates)
+        for start in range(0, size, step)
+    ]
+    tensors = {place: _join([part[place] for part in parts], model.facts[place].shape) for place in parts[0]}
+    outputs, reals = {}, {}
+    for output in model.outputs:
+        integers = tensors[output.tensor]
+        integers = np.ascontiguousarray(np.broadcast_to(integers, (size, *integers.shape[1:])))
+        outputs[output.name] = integers
+        reals[output.name] = dequantise(integers, model.nodes[output.tensor])
+    return Execution(outputs, reals, tensors if intermediates else {})
+
+
+def quantise(array: np.ndarray, node: Node, op: Input) -> np.ndarray:
+    """Return clamp(floor(x / scale + zero_point + 1/2), lo, hi), computed exactly.
+
+    Raises ConfigError for NaN: an infinity saturates, but no integer stands for what is not a number.
+    """
+    if array.dtype.kind in "iub" and node.scale == 1:
+        return np.clip(array.astype(object) + node.zero_point, op.lo, op.hi).astype(np.int64)
+    reals = array.astype(np.float64)
+    if np.isnan(reals).any():
+        raise ConfigError(f"input {op.label} holds values that are not numbers")
+    n, d = node.scale.numerator, node.scale.denominator
+    exact = n & (n - 1) == 0 and d & (d - 1) == 0
+    # Multiplying by a power of two is exact; far beyond the interval only the sign matters.
+    scaled = np.clip(reals * (d / n), float(op.lo) - 2.0 - node.zero_point, float(op.hi) + 2.0 - node.zero_point)
+    floor = np.floor(scaled)
+    fraction = scaled - floor
+    result = floor.astype(np.int64) + (fraction >= 0.5)
+    if not exact:
+        for at in zip(*np.nonzero(np.abs(fraction - 0.5) < 1e-6), strict=True):
+            result[at] = _half_up(Fraction(float(reals[at])) / node.scale)
+    clipped: np.ndarray = np.clip(result + node.zero_point, op.lo, op.hi)
+    return clipped
+
+
+def dequantise(integers: np.ndarray, node: Node) -> np.ndarray:
+    """Return (integer - zero_point) * scale as float64."""
+    result: np.ndarray = (integers - node.zero_point).astype(np.float64) * float(node.scale)
+    return result
+
+
+def _half_up(value: Fraction) -> int:
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def _given(op: Input, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    if op.label not in batch:
+        raise ConfigError(f"input {op.label} is missing", hint=f"give an array of shape (N, {_shape(op)})")
+    array = np.asarray(batch[op.label])
+    if array.shape[1:] != op.to or array.ndim == 0 or array.shape[0] < 1 or array.dtype.kind not in "fiub":
+        raise ConfigError(
+            f"input {op.label} has shape {array.shape} and type {array.dtype}",
+            hint=f"give numbers of shape (N, {_shape(op)})",
+        )
+    return array
+
+
+def _shape(op: Input) -> str:
+    return ", ".join(map(str, op.to))
+
+
+def _only_known(model: IntegerModel, batch: Mapping[str, np.ndarray]) -> None:
+    known = [op.label for _, op in model.inputs]
+    unknown = sorted(set(batch) - set(known))
+    if unknown:
+        raise ConfigError(f"the model has no input {unknown[0]}", hint=f"its inputs are {', '.join(known)}")
+
+
+def _integers(op: Input, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iu":
+        raise ConfigError(f"input {op.label} holds {array.dtype}, not integers")
+    if int(array.min()) < op.lo or int(array.max()) > op.hi:
+        raise ConfigError(f"input {op.label} leaves its interval [{op.lo}, {op.hi}]")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _join(parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    if len(parts) == 1 or parts[0].shape[0] == 1 and all(np.array_equal(parts[0], part) for part in parts):
+        return parts[0]
+    return np.concatenate(parts).reshape(-1, *shape)
+
+
+def _run(model: IntegerModel, given: Mapping[int, np.ndarray], *, keep_all: bool) -> dict[int, np.ndarray]:
+    """Run one part of a batch and return its outputs, or all tensors."""
+    arrays: dict[int, np.ndarray] = {**given, **constants(model)}
+    magnitudes: dict[int, int] = {i: model.facts[i].magnitude for i in arrays}
+    floats = float_constants(model)
+    last = model.last_use
+    for place, node in enumerate(model.nodes):
+        if place in arrays:
+            continue
+        operands = [model.facts[i] for i in node.inputs]
+        if node.operation.peak([magnitudes[i] for i in node.inputs], operands) > SAFE:
+            raise ToolFailed(f"{model.name_of(place)} would overflow; its interval is wrong")
+        values = [floats.get(i, arrays[i]) for i in node.inputs]
+        result = node.operation.run(values, operands)
+        magnitudes[place] = _checked(model, place, result)
+        arrays[place] = result
+        if not keep_all:
+            for i in node.inputs:
+                if last[i] == place:
+                    arrays.pop(i, None)
+    wanted = range(len(model.nodes)) if keep_all else {output.tensor for output in model.outputs}
+    return {place: arrays[place] for place in wanted}
+
+
+def _checked(model: IntegerModel, place: int, result: np.ndarray) -> int:
+    """Return the largest magnitude of a result; raises ToolFailed when it leaves the interval that was proven."""
+    fact = model.facts[place]
+    if isinstance(model.nodes[place].operation, (Wire, Clamp, Less)):  # these cannot leave it
+        return fact.magnitude
+    low, high = int(result.min()), int(result.max())
+    if low < fact.lo or high > fact.hi:
+        raise ToolFailed(f"{model.name_of(place)}: values [{low}, {high}] leave the interval [{fact.lo}, {fact.hi}]")
+    return max(-low, high)
+
+
+def constants(model: IntegerModel) -> dict[int, np.ndarray]:
+    """Return all constants with a batch axis of 1."""
+    result = {}
+    for place, node in enumerate(model.nodes):
+        if isinstance(node.operation, Constant):
+            values = node.operation.values
+            result[place] = (model.weights[place] if values is None else values)[None]
+    return result
+
+
+def float_constants(model: IntegerModel) -> dict[int, np.ndarray]:
+    """Return, as float64, the constants that only exact float kernels read; made once for each model."""
+    cached: dict[int, np.ndarray] | None = model.__dict__.get("_float_constants")
+    if cached is None:
+        users: dict[int, list[int]] = {}
+        for place, node in enumerate(model.nodes):
+            for i in node.inputs:
+                users.setdefault(i, []).append(place)
+        cached = {}
+        for place, array in constants(model).items():
+            if all(_reads_floats(model, user) for user in users.get(place, ())):
+                cached[place] = array.astype(np.float64)
+        model.__dict__["_float_constants"] = cached
+    return cached
+
+
+def _reads_floats(model: IntegerModel, place: int) -> bool:
+    operation = model.nodes[place].operation
+    operands = [model.facts[i] for i in model.nodes[place].inputs]
+    return isinstance(operation, (MatMul, Conv2d)) and operation.exact_in_float(operands)

@@ -1,0 +1,1 @@
+"""From a normalised ONNX graph to an integer model."""

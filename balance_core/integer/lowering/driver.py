@@ -1,0 +1,279 @@
+"""Lowering at a fixed bit budget: the nodes of a graph in order, each by its rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from balance_core.errors import NodeIssue, UnsupportedModel
+from balance_core.integer import tables
+from balance_core.integer.facts import Inadmissible
+from balance_core.integer.lowering.graph import Graph, Real
+from balance_core.integer.lowering.node import INTEGERS, Curve, Node, Value
+from balance_core.integer.lowering.real import Reals, fit
+from balance_core.integer.lowering.rules import load
+from balance_core.integer.lowering.rules.trees import tree_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from balance_core.integer.model import IntegerModel
+
+WHOLE_RANGE = frozenset({"Cast", "CastLike", "DequantizeLinear", "ConvInteger", "MatMulInteger"})
+"""Readers of 8-bit inputs that may take every value of the type."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """An integer model, and which of its tensors stands for each ONNX tensor (where one does), with its scale."""
+
+    model: IntegerModel
+    places: dict[str, tuple[int, Fraction]]
+
+
+class Lowering:
+    """The state of one lowering: the values of the ONNX tensors seen so far."""
+
+    def __init__(
+        self, proto: onnx.ModelProto, samples: Mapping[str, np.ndarray], bits: int, weight_bits: int
+    ) -> None:
+        self.proto = proto
+        self.graph = Graph()
+        self.reals = Reals(self.graph, bits, weight_bits)
+        self.bits = bits
+        self.values: dict[str, Value] = {}
+        self.opsets = {entry.domain.replace("ai.onnx.ml", "ai.onnx.ml"): entry.version for entry in proto.opset_import}
+        self.types = element_types(proto)
+        self._tables: dict[int, tuple[Curve, Real]] = {}
+        self.samples = samples
+
+    def run(self) -> Lowered:
+        """Lower the whole graph; raises UnsupportedModel with every node that cannot be."""
+        graph = self.proto.graph
+        self._refuse_unknown()
+        for tensor in graph.initializer:
+            self.values[tensor.name] = numpy_helper.to_array(tensor)
+        for info in graph.input:
+            if info.name not in self.values:
+                self._input(info)
+        for proto in graph.node:
+            self._node(proto)
+        outputs = []
+        for info in graph.output:
+            value = self.values.get(info.name)
+            if value is None:
+                raise UnsupportedModel(f"output {info.name} is not made by any node")
+            if isinstance(value, np.ndarray):
+                raise UnsupportedModel(
+                    f"output {info.name} does not depend on the input", hint="remove it from the model's outputs"
+                )
+            outputs.append((info.name, self.materialise(value)))
+        model, moved = self.graph.finish(outputs)
+        places = {}
+        for name, value in self.values.items():
+            found = self._tables[id(value)][1] if id(value) in self._tables else value
+            if isinstance(found, Real) and found.tensor in moved:
+                places[name] = (moved[found.tensor], found.scale)
+        return Lowered(model, places)
+
+    def _refuse_unknown(self) -> None:
+        rules = load()
+        issues = [
+            NodeIssue(
+                node.name or (node.output[0] if node.output else "?"),
+                node.op_type,
+                "the operator has no lowering to integers" if not any(a.g.node for a in node.attribute) else
+                "control flow has no lowering to integers",
+            )
+            for node in self.proto.graph.node
+            if (normal_domain(node.domain), node.op_type) not in rules and node.op_type not in FOLDED
+        ]
+        if issues:
+            raise UnsupportedModel("the model cannot be made of integers", issues=issues)
+        if self.proto.graph.sparse_initializer:
+            raise UnsupportedModel("the model holds sparse weights", hint="store them as dense tensors")
+
+    def _input(self, info: onnx.ValueInfoProto) -> None:
+        name = info.name
+        if info.type.WhichOneof("value") != "tensor_type":
+            raise UnsupportedModel(f"input {name} is no tensor")
+        if name not in self.samples:
+            raise UnsupportedModel(f"input {name} has no calibration samples")
+        samples = np.asarray(self.samples[name])
+        self.graph.label = name
+        try:
+            if info.type.tensor_type.elem_type in INTEGERS:
+                lo, hi = self._integer_range(name, samples, info.type.tensor_type.elem_type)
+                self.values[name] = self.graph.input(name, samples, lo, hi, Fraction(1), exact=True)
+                return
+            reals = samples.astype(np.float64)
+            if not np.isfinite(reals).all():
+                raise Inadmissible("the samples hold infinities or NaN")
+            low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
+            scale, least, most = fit(low, high, self.bits)
+            finer = tree_scale(self.proto, name, reals)
+            if finer is not None and finer < scale:
+                bits = (min(low, Fraction(0)), max(high, Fraction(0)))
+                scale, least, most = fit(low, high, int((bits[1] - bits[0]) / finer + 1).bit_length())
+            self.values[name] = self.graph.input(name, reals, least, most, scale, exact=False)
+        except Inadmissible as error:
+            raise UnsupportedModel(f"input {name}: {error}") from None
+
+    def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int]:
+        """Choose the interval of an integer input: what was seen, up to a power of two, within the type."""
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+        if dtype == np.bool_:
+            return 0, 1
+        limits = np.iinfo(dtype)
+        readers = {node.op_type for node in self.proto.graph.node if name in node.input}
+        if limits.bits <= 8 and readers <= WHOLE_RANGE:
+            return int(limits.min), int(limits.max)
+        low, high = int(samples.min()), int(samples.max())
+        bound = 1 << max(high, -low - 1, 1).bit_length()
+        return max(int(limits.min), -bound if low < 0 else 0), min(int(limits.max), bound - 1)
+
+    def _node(self, proto: onnx.NodeProto) -> None:
+        operands = [self.values.get(name) if name else None for name in proto.input]
+        self.graph.label = proto.name or (proto.output[0] if proto.output else proto.op_type)
+        opset = self.opsets.get(proto.domain, self.opsets.get("", 1))
+        node = Node(proto, operands, opset, self.reals, self.types, self.materialise)
+        try:
+            for name in proto.input:
+                if name and name not in self.values:
+                    raise Inadmissible(f"operand {name} is not made before it")
+            results = self._results(node)
+        except Inadmissible as error:
+            issue = NodeIssue(node.title, node.op, str(error))
+            raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from None
+        for name, value in zip(proto.output, results, strict=False):
+            if name and value is not None:
+                self.values[name] = value
+
+    def _results(self, node: Node) -> list[Value | None]:
+        given = [value for value in node.operands if value is not None]
+        if node.op in {"Shape", "Size"} or all(isinstance(value, np.ndarray) for value in given):
+            return fold(node)
+        result = load()[normal_domain(node.proto.domain), node.op].lower(node)
+        if node.unread():
+            raise Inadmissible(f"attribute {', '.join(node.unread())} is not supported")
+        results = [result] if isinstance(result, (Real, Curve, np.ndarray)) else list(result)
+        for place, value in enumerate(results[: len(node.proto.output)]):
+            if not node.proto.output[place]:
+                continue
+            if value is None:
+                raise Inadmissible(f"output {node.proto.output[place]} is not supported")
+            self._check_type(node, place, value)
+        return results
+
+    def _check_type(self, node: Node, place: int, value: Value) -> None:
+        """Refuse integers that could wrap around in ONNX, and results that are not the integers ONNX would give."""
+        kind = node.type_of_output(place)
+        if kind not in INTEGERS or not isinstance(value, Real):
+            return
+        if not value.exact or value.scale != 1:
+            raise Inadmissible("an ONNX integer would be rounded")
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+        low, high = (0, 1) if dtype == np.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+        if value.fact.lo < low or value.fact.hi > high:
+            raise Inadmissible(f"values in [{value.fact.lo}, {value.fact.hi}] may wrap around in {dtype}")
+
+    def materialise(self, value: Value) -> Real:
+        """Return a value as a tensor: a pending function becomes a table, a constant a weight."""
+        if isinstance(value, Real):
+            return value
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind in "iub":
+                weight = self.graph.weight(value.astype(np.int64), Fraction(1))
+                return Real(weight.tensor, weight.scale, weight.fact, exact=True)
+            return self.reals.weight(value)
+        known = self._tables.get(id(value))
+        if known is None:
+            known = self._tables[id(value)] = (value, self._table(value))
+        return known[1]
+
+    def _table(self, curve: Curve) -> Real:
+        """Make the table of a function: entries for every integer of its narrowed source."""
+        given = curve.source
+        source = self.reals.narrow(Real(given.tensor, given.scale, given.fact))
+        first, last = source.fact.lo, source.fact.hi
+        values = tables.entries(curve.function, first, last, source.scale)
+        known = [value for value in values if value is not None]
+        if not known:
+            raise Inadmissible("the function is undefined on the whole calibrated range")
+        with localcontext(tables.context()):
+            whole = all(value == value.to_integral_value() for value in known)
+            if whole and max(known) - min(known) < 2**self.bits:
+                entries = tables.rounded(values, Fraction(1), int(min(known)), int(max(known)))
+                return self.reals.table(source, first, entries, Fraction(1), exact=True)
+        seen = np.unique(self.graph.samples(source)) - first
+        reached = [value for value in (values[int(i)] for i in seen) if value is not None] or known
+        scale, lo, hi = fit(Fraction(min(reached)), Fraction(max(reached)), self.bits)
+        return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
+
+
+FOLDED = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "EyeLike"})
+"""Operators that need no rule: with fixed shapes they are constants."""
+UNPREDICTABLE = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"})
+
+
+def fold(node: Node) -> list[Value | None]:
+    """Compute a node whose operands are constants, or whose result depends on their shapes only."""
+    from onnx.reference import ReferenceEvaluator
+
+    if node.op in {"Shape", "Size"}:
+        shape = np.array(node.shape(0), dtype=np.int64)
+        if node.op == "Size":
+            return [np.array(int(np.prod(shape)), dtype=np.int64)]
+        end = node.attribute("end")
+        return [shape[node.int("start", 0) : None if end is None else int(end)]]
+    if node.op in UNPREDICTABLE:
+        raise Inadmissible("a random number is no constant")
+    names = [name for name in node.proto.input if name]
+    arrays = [value for value in node.operands if isinstance(value, np.ndarray)]
+    infos = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in zip(names, arrays, strict=True)
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.proto.output if name]
+    graph = onnx.helper.make_graph([node.proto], "fold", infos, outputs)
+    opsets = [onnx.helper.make_opsetid(node.proto.domain, node.opset)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets)
+    try:
+        results = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
+    except Exception as error:  # noqa: BLE001 - whatever the evaluator raises, the node cannot be folded
+        raise Inadmissible(f"its constant operands cannot be evaluated ({type(error).__name__})") from error
+    made = iter(results)
+    folded: list[Value | None] = []
+    for name in node.proto.output:
+        result = next(made) if name else None
+        if result is not None and not isinstance(result, (np.ndarray, np.generic)):
+            raise Inadmissible("it makes something that is no tensor")
+        folded.append(None if result is None else np.asarray(result))
+    return folded
+
+
+def normal_domain(domain: str) -> str:
+    """Return "" for ONNX's own domain under either of its names."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def element_types(proto: onnx.ModelProto) -> dict[str, int]:
+    """Return the element type of every tensor for which ONNX's inference finds one."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except Exception:  # noqa: BLE001 - inference is a help; what it cannot do the rules do
+        inferred = proto
+    graph = inferred.graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for info in [*graph.value_info, *graph.input, *graph.output]:
+        types[info.name] = info.type.tensor_type.elem_type
+    return types
+
+
+__all__ = ["Decimal", "Lowered", "Lowering"]

@@ -1,0 +1,154 @@
+"""The integer graph while it grows: nodes are checked, shared and run on the calibration samples as they are added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from balance_core.integer.executor import quantise
+from balance_core.integer.facts import Fact, Inadmissible
+from balance_core.integer.model import IntegerModel, Node, Output, checked_fact
+from balance_core.integer.operations import Constant, Input, Operation, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_CALIBRATION = 2**28
+"""Largest number of elements that calibration keeps, over all tensors and samples."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """A tensor of the graph read as real numbers: integer * scale.
+
+    `exact` marks ONNX integers and booleans, which must never lose a bit.
+    """
+
+    tensor: int
+    scale: Fraction
+    fact: Fact
+    exact: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, as in ONNX."""
+        return self.fact.shape
+
+
+class Graph:
+    """Adds nodes, one tensor each, and knows their values on the calibration samples."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.facts: list[Fact] = []
+        self.values: list[np.ndarray] = []
+        self.weights: dict[int, np.ndarray] = {}
+        self.label = ""
+        """The ONNX node that is being lowered, given to every node added."""
+        self.kept = 0
+        self._known: dict[Any, int] = {}
+
+    def input(self, name: str, samples: np.ndarray, lo: int, hi: int, scale: Fraction, *, exact: bool) -> Real:
+        """Add an input of shape samples.shape[1:], with the integers in [lo, hi]."""
+        op = Input(name, tuple(int(n) for n in samples.shape[1:]), lo, hi)
+        return self._append(op, (), scale, quantise(samples, Node(op, scale=scale), op), exact=exact)
+
+    def constant(self, integers: np.ndarray, scale: Fraction = Fraction(1)) -> Real:
+        """Add a constant that is part of the structure."""
+        op = Constant.listed(np.asarray(integers, dtype=np.int64))
+        return self._shared(op, (), scale, lambda: op.run((), ()))
+
+    def weight(self, integers: np.ndarray, scale: Fraction) -> Real:
+        """Add a weight; its declared range is the least power of two around 0 that holds it."""
+        array = np.ascontiguousarray(integers, dtype=np.int64)
+        bound = (1 << max(1, int(np.abs(array).max()).bit_length())) - 1
+        op = Constant(tuple(int(n) for n in array.shape), -bound, bound, None)
+        return self._weight(op, array, scale)
+
+    def _weight(self, op: Constant, array: np.ndarray, scale: Fraction) -> Real:
+        key = ("weight", op.key, array.tobytes(), scale)
+        if key not in self._known:
+            self._known[key] = self._append(op, (), scale, array[None]).tensor
+            self.weights[self._known[key]] = array
+        return self.real(self._known[key])
+
+    def emit(self, op: Operation, *operands: Real, scale: Fraction, exact: bool = False) -> Real:
+        """Add an operation, or return the tensor that already holds its result."""
+        inputs = tuple(x.tensor for x in operands)
+        if isinstance(op, Wire) and len(operands) == 1:
+            source = self.nodes[inputs[0]].operation
+            if isinstance(source, Constant):  # a re-indexed constant is a constant
+                array = op.run([self.values[inputs[0]]], ())[0]
+                if source.values is not None:
+                    return self.constant(array, scale)
+                return self._weight(Constant(op.to, source.lo, source.hi, None), np.ascontiguousarray(array), scale)
+            if isinstance(source, Wire):  # one re-indexing instead of two
+                op = Wire.from_index(source.index().reshape(-1)[op.index()])
+                inputs = self.nodes[inputs[0]].inputs
+            if op.is_reshape and len(inputs) == 1 and op.to == self.facts[inputs[0]].shape:
+                return Real(inputs[0], scale, self.facts[inputs[0]], exact)
+        facts = [self.facts[i] for i in inputs]
+        return self._shared(op, inputs, scale, lambda: op.run([self.values[i] for i in inputs], facts), exact=exact)
+
+    def real(self, tensor: int, *, exact: bool = False) -> Real:
+        """Return a tensor as a real."""
+        return Real(tensor, self.nodes[tensor].scale, self.facts[tensor], exact)
+
+    def samples(self, x: Real) -> np.ndarray:
+        """Return the integers on the calibration samples, with a batch axis."""
+        return self.values[x.tensor]
+
+    def _shared(self, op: Operation, inputs: tuple[int, ...], scale: Fraction, run: Any, *, exact: bool = False) -> Real:
+        key = (op.code, op.key, inputs)
+        if key in self._known:
+            tensor = self._known[key]
+            return Real(tensor, scale, self.facts[tensor], exact)
+        operands = tuple(self.facts[i] for i in inputs)
+        checked_fact(op, operands)  # before running it
+        result = self._append(op, inputs, scale, run(), exact=exact)
+        self._known[key] = result.tensor
+        return result
+
+    def _append(
+        self, op: Operation, inputs: tuple[int, ...], scale: Fraction, value: np.ndarray, *, exact: bool = False
+    ) -> Real:
+        fact = checked_fact(op, tuple(self.facts[i] for i in inputs))
+        self.kept += value.size
+        if self.kept > MAX_CALIBRATION:
+            raise Inadmissible("calibration would need more than 2 GiB; give fewer samples")
+        self.nodes.append(Node(op, inputs, scale, 0, self.label))
+        self.facts.append(fact)
+        self.values.append(value)
+        return Real(len(self.nodes) - 1, scale, fact, exact)
+
+    def finish(self, outputs: Sequence[tuple[str, Real]]) -> tuple[IntegerModel, dict[int, int]]:
+        """Return the model of all inputs and of what the outputs need, and where each kept tensor went."""
+        needed = {x.tensor for _, x in outputs}
+        for place in range(len(self.nodes) - 1, -1, -1):
+            if place in needed:
+                needed.update(self.nodes[place].inputs)
+            elif isinstance(self.nodes[place].operation, Input):
+                needed.add(place)
+        scales = {x.tensor: x.scale for _, x in outputs}
+        moved = {old: new for new, old in enumerate(sorted(needed))}
+        nodes = [
+            Node(
+                self.nodes[old].operation,
+                tuple(moved[i] for i in self.nodes[old].inputs),
+                scales.get(old, self.nodes[old].scale),
+                label=self.nodes[old].label,
+            )
+            for old in moved
+        ]
+        results, taken = [], {}
+        for name, x in outputs:
+            place = moved[x.tensor]
+            if taken.setdefault(place, x.scale) != x.scale:  # one tensor under two scales: an output needs its own node
+                nodes.append(Node(Wire(x.shape, (x.fact.size,), (1,), 0, None), (place,), x.scale, label=name))
+                place = len(nodes) - 1
+            results.append(Output(name, place))
+        weights = {moved[old]: array for old, array in self.weights.items() if old in moved}
+        return IntegerModel(tuple(nodes), tuple(results), weights), moved

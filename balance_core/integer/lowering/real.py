@@ -1,0 +1,409 @@
+"""Arithmetic on reals: scales are tracked, precision is kept wide until a tensor is narrowed to its bit budget."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from balance_core.integer.facts import SAFE, Inadmissible
+from balance_core.integer.lowering.graph import Graph, Real
+from balance_core.integer.operations import (
+    Add,
+    ArgMax,
+    Clamp,
+    Conv2d,
+    Divide,
+    Less,
+    Lookup,
+    MatMul,
+    Max,
+    Mul,
+    Rescale,
+    Sub,
+    Sum,
+    Wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADROOM = 4
+"""Bits by which a narrow tensor is refined before a constant that its scale cannot hold is added."""
+RATIO_BITS = 20
+"""Precision, in bits, of the ratio of two scales that have no simple ratio."""
+
+
+class Reals:
+    """Operations on reals that add the integer operations for them to a graph."""
+
+    def __init__(self, graph: Graph, bits: int, weight_bits: int) -> None:
+        self.graph = graph
+        self.bits = bits
+        self.weight_bits = weight_bits
+        self._narrow: dict[tuple[int, Fraction, int], Real] = {}
+
+    # Constants
+
+    def weight(self, array: np.ndarray, bits: int | None = None) -> Real:
+        """Quantise a constant factor to a power-of-two scale within the bit budget of weights; integers stay."""
+        reals = finite(array)
+        largest = float(np.abs(reals).max())
+        limit = (1 << ((bits or self.weight_bits) - 1)) - 1
+        if largest <= limit and bool((reals == np.rint(reals)).all()):
+            return self.graph.weight(reals.astype(np.int64), Fraction(1))
+        scale = power_of_two_at_least(Fraction(largest) / limit)
+        return self.graph.weight(np.clip(to_integers(reals, scale), -limit, limit), scale)
+
+    def constant_at(self, array: np.ndarray, scale: Fraction) -> Real:
+        """Quantise a constant term at a given scale."""
+        return self.graph.weight(to_integers(finite(array), scale), scale)
+
+    def structural(self, integers: np.ndarray, scale: Fraction = Fraction(1)) -> Real:
+        """Return a constant that belongs to the structure, such as positions or powers of two."""
+        return self.graph.constant(np.asarray(integers, dtype=np.int64), scale)
+
+    # Width
+
+    def narrow(self, x: Real, bits: int | None = None) -> Real:
+        """Bring a tensor within its bit budget: the range seen in calibration at the finest scale that fits."""
+        budget = bits or self.bits
+        if x.exact or x.fact.bits <= budget:
+            return x
+        key = (x.tensor, x.scale, budget)
+        if key not in self._narrow:
+            self._narrow[key] = self._narrowed(x, budget)
+        return self._narrow[key]
+
+    def _narrowed(self, x: Real, budget: int) -> Real:
+        seen = self.graph.samples(x)
+        scale, least, most = fit(int(seen.min()) * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
+        source, lo, hi = self._below_clamp(x)
+        if lo is not None and hi is not None:
+            ratio = x.scale / scale
+            least, most = max(least, half_up(lo * ratio)), min(most, half_up(hi * ratio))
+        return self.clamp(self.to_scale(source, scale), least, most)
+
+    def _below_clamp(self, x: Real) -> tuple[Real, int | None, int | None]:
+        """Look through a clamp: a monotone rescale commutes with it, so one clamp after both is enough."""
+        node = self.graph.nodes[x.tensor]
+        if isinstance(node.operation, Clamp):
+            below = node.inputs[0]
+            return Real(below, x.scale, self.graph.facts[below]), node.operation.lo, node.operation.hi
+        return x, None, None
+
+    def to_scale(self, x: Real, scale: Fraction) -> Real:
+        """Express a tensor at another scale: exact for a finer multiple, else one rescale, rounded half up."""
+        ratio = x.scale / scale
+        if ratio == 1:
+            return x
+        if ratio.numerator.bit_length() > RATIO_BITS and ratio.denominator != 1:
+            shift = max(0, RATIO_BITS - (ratio.numerator.bit_length() - ratio.denominator.bit_length()))
+            ratio = Fraction(half_up(ratio * 2**shift), 2**shift)
+        result = self.times_integer(x, ratio.numerator)
+        if ratio.denominator > 1:
+            result = self.graph.emit(Rescale(ratio.denominator), result, scale=scale)
+        return Real(result.tensor, scale, result.fact)
+
+    def times_integer(self, x: Real, factor: int) -> Real:
+        """Multiply the integers by a public factor; the scale is divided by it, so the real value stays."""
+        if factor == 1:
+            return x
+        constant = self.structural(np.full((1,) * len(x.shape), factor))
+        return self.graph.emit(Mul(), x, constant, scale=x.scale / factor, exact=x.exact)
+
+    def clamp(self, x: Real, lo: int, hi: int) -> Real:
+        """Saturate the integers to [lo, hi]."""
+        if lo <= x.fact.lo and x.fact.hi <= hi:
+            return x
+        lo, hi = max(lo, min(x.fact.lo, hi)), min(hi, max(x.fact.hi, lo))
+        return self.graph.emit(Clamp(lo, hi), x, scale=x.scale, exact=x.exact)
+
+    def clip(self, x: Real, lo: float, hi: float) -> Real:
+        """Saturate the real values."""
+        low = x.fact.lo if lo == -np.inf else half_up(Fraction(lo) / x.scale)
+        high = x.fact.hi if hi == np.inf else half_up(Fraction(hi) / x.scale)
+        return self.clamp(x, min(low, high), high)
+
+    def table(self, x: Real, first: int, entries: np.ndarray, scale: Fraction, *, exact: bool = False) -> Real:
+        """Look the integers up; they are known to lie in the table."""
+        return self.graph.emit(Lookup(first, np.asarray(entries, dtype=np.int64)), x, scale=scale, exact=exact)
+
+    # Shapes
+
+    def wire(self, index: np.ndarray, *operands: Real) -> Real:
+        """Re-index operands of one scale, laid end to end."""
+        if len({x.scale for x in operands}) != 1:
+            raise Inadmissible("tensors of different scale are joined")
+        exact = all(x.exact for x in operands)
+        return self.graph.emit(Wire.from_index(index), *operands, scale=operands[0].scale, exact=exact)
+
+    def reshape(self, x: Real, shape: Sequence[int]) -> Real:
+        """Give a tensor another shape of as many elements."""
+        return x if tuple(shape) == x.shape else self.wire(positions(x.shape).reshape(tuple(shape)), x)
+
+    def transpose(self, x: Real, order: Sequence[int]) -> Real:
+        """Permute the axes."""
+        return self.wire(positions(x.shape).transpose(tuple(order)), x)
+
+    def expand(self, x: Real, shape: Sequence[int]) -> Real:
+        """Broadcast to a shape, in ONNX's way."""
+        return self.wire(np.broadcast_to(positions(x.shape), tuple(shape)), x)
+
+    def aligned_rank(self, *operands: Real) -> list[Real]:
+        """Give operands equal rank, in ONNX's way: axes of size 1 in front."""
+        rank = max(len(x.shape) for x in operands)
+        return [self.reshape(x, (1,) * (rank - len(x.shape)) + x.shape) for x in operands]
+
+    def concat(self, operands: Sequence[Real], axis: int) -> Real:
+        """Join along an axis, at a common scale."""
+        same = self.common_scale(operands)
+        offset, parts = 0, []
+        for x in same:
+            parts.append(positions(x.shape) + offset)
+            offset += x.fact.size
+        return self.wire(np.concatenate(parts, axis=axis), *same)
+
+    def stack(self, operands: Sequence[Real]) -> Real:
+        """Join along a new first axis, after broadcasting."""
+        same = self.aligned_rank(*operands)
+        shape = np.broadcast_shapes(*(x.shape for x in same))
+        return self.concat([self.reshape(self.expand(x, shape), (1, *shape)) for x in same], 0)
+
+    # Arithmetic
+
+    def common_scale(self, operands: Sequence[Real]) -> list[Real]:
+        """Express operands at the finest of their scales, or at a power of two below it."""
+        scales = {x.scale for x in operands}
+        finest = min(scales)
+        if any((scale / finest).denominator != 1 for scale in scales):
+            finest = 1 / power_of_two_at_least(1 / finest)
+            if any(x.fact.magnitude * (x.scale / finest) > SAFE // 2**8 for x in operands):
+                return self.common_scale([self.narrow(x) for x in operands])
+        return [self.to_scale(x, finest) for x in operands]
+
+    def add(self, x: Real, y: Real) -> Real:
+        """x + y."""
+        a, b = self.common_scale(self.aligned_rank(x, y))
+        return self.graph.emit(Add(), a, b, scale=a.scale, exact=x.exact and y.exact)
+
+    def sub(self, x: Real, y: Real) -> Real:
+        """x - y."""
+        a, b = self.common_scale(self.aligned_rank(x, y))
+        return self.graph.emit(Sub(), a, b, scale=a.scale, exact=x.exact and y.exact)
+
+    def negate(self, x: Real) -> Real:
+        """-x."""
+        zero = self.structural(np.zeros((1,) * len(x.shape)), x.scale)
+        return self.graph.emit(Sub(), zero, x, scale=x.scale, exact=x.exact)
+
+    def add_constant(self, x: Real, array: np.ndarray) -> Real:
+        """Add a constant term; a scale too coarse for the constant is refined first."""
+        if not np.any(array):
+            return self.expand(x, np.broadcast_shapes(x.shape, array.shape))
+        reals = finite(array)
+        if not representable(reals, x.scale):
+            if x.exact or x.fact.bits <= self.bits + HEADROOM:
+                target = x.scale / 2**HEADROOM
+                if x.exact:
+                    span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
+                    target = min(target, power_of_two_at_least(span / 2 ** (self.bits + 1)))
+                x = self.to_scale(Real(x.tensor, x.scale, x.fact), target)
+        a, b = self.aligned_rank(x, self.constant_at(reals, x.scale))
+        return self.graph.emit(Add(), a, b, scale=x.scale, exact=x.exact)
+
+    def times(self, x: Real, factor: float | Fraction) -> Real:
+        """Multiply by a scalar constant, which costs nothing: the scale takes it."""
+        value = Fraction(factor)
+        if value == 0:
+            return self.structural(np.zeros(x.shape))
+        if value < 0:
+            return self.times(self.negate(x), -value)
+        return Real(x.tensor, x.scale * value, x.fact)
+
+    def mul(self, x: Real, y: Real) -> Real:
+        """x * y, both narrowed."""
+        a, b = self.aligned_rank(self.narrow(x), self.narrow(y))
+        return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
+
+    def mul_constant(self, x: Real, array: np.ndarray) -> Real:
+        """Multiply by a constant tensor."""
+        values = np.unique(array)
+        if values.size == 1 and not x.exact:
+            return self.expand(
+                self.times(x, Fraction(float(values[0]))), np.broadcast_shapes(x.shape, np.shape(array))
+            )
+        return self.mul(x, self.weight(array)) if not x.exact else self.product_of_integers(x, array)
+
+    def product_of_integers(self, x: Real, array: np.ndarray) -> Real:
+        """Multiply an ONNX integer by a constant, exactly when that is an integer too."""
+        factor = self.weight(array, 62) if np.issubdtype(array.dtype, np.integer) else self.weight(array)
+        a, b = self.aligned_rank(x, factor)
+        exact = np.issubdtype(array.dtype, np.integer)
+        return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=bool(exact))
+
+    def mul_exact(self, x: Real, y: Real) -> Real:
+        """x * y without narrowing."""
+        a, b = self.aligned_rank(x, y)
+        return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
+
+    def divide_exact(self, x: Real, y: Real) -> Real:
+        """The integer quotient of two ONNX integers, the second positive, rounded half up."""
+        return self.graph.emit(Divide(), x, y, scale=Fraction(1), exact=True)
+
+    def square(self, x: Real) -> Real:
+        """x * x, never negative."""
+        a = self.narrow(x)
+        return self.graph.emit(Mul(), a, a, scale=a.scale**2, exact=x.exact)
+
+    def sum(self, x: Real, axes: Sequence[int]) -> Real:
+        """Sum over axes, kept as size 1."""
+        if not axes:
+            return x
+        return self.graph.emit(Sum(tuple(sorted(axes))), x, scale=x.scale, exact=x.exact)
+
+    def mean(self, x: Real, axes: Sequence[int]) -> Real:
+        """Mean over axes, kept as size 1: the scale takes the division."""
+        total = self.sum(Real(x.tensor, x.scale, x.fact), axes)
+        return Real(total.tensor, total.scale / prod(x.shape[a] for a in axes), total.fact)
+
+    def max(self, x: Real, axes: Sequence[int]) -> Real:
+        """Maximum over axes, kept as size 1."""
+        if not axes:
+            return x
+        a = self.narrow(x)
+        return self.graph.emit(Max(tuple(sorted(axes))), a, scale=a.scale, exact=x.exact)
+
+    def min(self, x: Real, axes: Sequence[int]) -> Real:
+        """Minimum over axes, kept as size 1."""
+        return self.negate(self.max(self.negate(self.narrow(x)), axes)) if axes else x
+
+    def argmax(self, x: Real, axis: int) -> Real:
+        """First position of the largest value along an axis, kept as size 1."""
+        return self.graph.emit(ArgMax((axis,)), x, scale=Fraction(1), exact=True)
+
+    def pick(self, x: Real, at: int) -> Real:
+        """Return x[at]."""
+        return self.wire(positions(x.shape)[at], x)
+
+    def equal(self, x: Real, y: Real) -> Real:
+        """1 where x = y, exactly: neither is less."""
+        a, b = self.common_scale(self.aligned_rank(x, y))
+        either = self.graph.emit(Add(), self.less(a, b), self.less(b, a), scale=Fraction(1), exact=True)
+        return self.negated(self.clamp(either, 0, 1))
+
+    def less(self, x: Real, y: Real) -> Real:
+        """1 where x < y, exactly."""
+        a, b = self.common_scale(self.aligned_rank(x, y))
+        return self.graph.emit(Less(), a, b, scale=Fraction(1), exact=True)
+
+    def negated(self, x: Real) -> Real:
+        """1 - x, for 0 and 1."""
+        one = self.structural(np.ones((1,) * len(x.shape)))
+        return self.graph.emit(Sub(), one, x, scale=Fraction(1), exact=True)
+
+    def select(self, condition: Real, x: Real, y: Real) -> Real:
+        """x where the condition (0 or 1) holds, else y."""
+        a, b = self.common_scale([x, y])
+        c, a, b = self.aligned_rank(condition, a, b)
+        difference = self.graph.emit(Sub(), a, b, scale=a.scale)
+        chosen = self.graph.emit(Mul(), c, difference, scale=a.scale)
+        result = self.graph.emit(Add(), chosen, b, scale=a.scale, exact=x.exact and y.exact)
+        return self.clamp(result, min(a.fact.lo, b.fact.lo), max(a.fact.hi, b.fact.hi))
+
+    def matmul(self, x: Real, y: Real) -> Real:
+        """Matrix product, both narrowed; the accumulator stays wide."""
+        a, b = self.aligned_rank(self.narrow(x), self.narrow(y))
+        return self.graph.emit(MatMul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
+
+    def conv2d(self, x: Real, w: Real, strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int],
+               groups: int) -> Real:
+        """Convolution, both narrowed; the accumulator stays wide."""
+        a, b = self.narrow(x), self.narrow(w)
+        op = Conv2d(tuple(strides), tuple(pads), tuple(dilations), groups)
+        return self.graph.emit(op, a, b, scale=a.scale * b.scale, exact=x.exact and w.exact)
+
+    def divide(self, x: Real, y: Real, bits: int) -> Real:
+        """x / y for a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
+        a, b = self.aligned_rank(x, y)
+        seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
+        largest = max(1, int(np.ceil(float((np.abs(seen_x) / np.maximum(seen_y, 1)).max()))))
+        shift = max(0, bits - largest.bit_length())
+        room = (SAFE // (4 * max(1, a.fact.magnitude))).bit_length() - 1
+        shift = max(0, min(shift, room))
+        wide = self.times_integer(Real(a.tensor, a.scale, a.fact), 2**shift)
+        return self.graph.emit(Divide(), wide, b, scale=wide.scale / b.scale)
+
+
+def positions(shape: Sequence[int]) -> np.ndarray:
+    """Return the row-major position of each element of a tensor."""
+    return np.arange(prod(shape), dtype=np.int64).reshape(tuple(shape))
+
+
+def half_up(value: Fraction) -> int:
+    """Round to the nearest integer, halves up."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def is_power_of_two(value: Fraction) -> bool:
+    """Whether a positive rational is 2^k for a whole k."""
+    n, d = value.numerator, value.denominator
+    return n & (n - 1) == 0 and d & (d - 1) == 0
+
+
+def power_of_two_at_least(value: Fraction) -> Fraction:
+    """Return the least power of two that is not below a positive rational."""
+    k = value.numerator.bit_length() - value.denominator.bit_length() - 1
+    while Fraction(2) ** k < value:
+        k += 1
+    return Fraction(2) ** k
+
+
+def finite(array: np.ndarray) -> np.ndarray:
+    """Return a constant as float64; raises Inadmissible for infinities and NaN."""
+    reals = np.asarray(array).astype(np.float64)
+    if not np.isfinite(reals).all():
+        raise Inadmissible("a constant is not finite")
+    return reals
+
+
+def representable(reals: np.ndarray, scale: Fraction) -> bool:
+    """Whether all values are whole multiples of the scale, as far as float64 can tell."""
+    scaled = reals / float(scale)
+    return bool((scaled == np.rint(scaled)).all())
+
+
+def fit(low: Fraction, high: Fraction, budget: int, finest: Fraction | None = None) -> tuple[Fraction, int, int]:
+    """Choose scale and ends for values seen in [low, high], so that at most 2^budget integers are used.
+
+    The scale is the finest power of two that holds the values seen and 0, or `finest` when nothing finer is known.
+    Room that is left widens the interval, on the side of 0 only if the values have both signs. An extreme value that
+    misses by one step saturates by that step rather than halving the scale.
+    """
+    low, high = min(low, Fraction(0)), max(high, Fraction(0))
+    scale = power_of_two_at_least((high - low) / 2**budget) if high > low else Fraction(1, 2**budget)
+    if finest is not None and finest >= scale:
+        scale = finest
+    least, most = half_up(low / scale), half_up(high / scale)
+    room = 2**budget - 1 - (most - least)
+    if low == 0:
+        most += room
+    elif high == 0 or room < 0:
+        least -= room
+    else:
+        least, most = least - room // 2, most + room - room // 2
+    return scale, least, most
+
+
+def to_integers(reals: np.ndarray, scale: Fraction) -> np.ndarray:
+    """Round reals to multiples of a scale, halves up; raises Inadmissible beyond the safe width."""
+    if float(np.abs(reals).max()) / float(scale) > SAFE / 4:
+        raise Inadmissible("a constant is too large for the scale that it is needed at")
+    if is_power_of_two(scale):
+        scaled = reals * (scale.denominator / scale.numerator)
+        low = np.floor(scaled)
+        return low.astype(np.int64) + (scaled - low >= 0.5)
+    flat = [half_up(Fraction(float(v)) / scale) for v in reals.reshape(-1)]
+    return np.array(flat, dtype=np.int64).reshape(reals.shape)

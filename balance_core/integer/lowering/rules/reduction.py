@@ -1,0 +1,134 @@
+"""Reductions over axes, and positions of extremes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from balance_core.integer.facts import Inadmissible
+from balance_core.integer.lowering.graph import Real
+from balance_core.integer.lowering.node import Curve, front
+from balance_core.integer.lowering.rules import rule
+
+if TYPE_CHECKING:
+    from balance_core.integer.lowering.node import Node, Value
+
+AXES_ARE_INPUTS_FROM = {"ReduceSum": 13}
+"""The opset from which the axes of a reduction are an operand; 18 for all others."""
+
+
+def axes_of(node: Node, rank: int) -> tuple[int, ...]:
+    """Return the axes to reduce: given, all, or none."""
+    empty_is_none = bool(node.int("noop_with_empty_axes", 0))
+    if node.opset >= AXES_ARE_INPUTS_FROM.get(node.op, 18):
+        given = tuple(int(a) for a in node.constant(1).reshape(-1)) if node.has(1) else ()
+    else:
+        given = node.ints("axes") or ()
+    if not given:
+        return () if empty_is_none else tuple(range(rank))
+    return tuple(sorted({front(a, rank) for a in given}))
+
+
+@rule("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum",
+      "ReduceLogSumExp", "ReduceProd", precision=32)
+def reduce(node: Node) -> Value:
+    """All reductions, with or without the reduced axes."""
+    r = node.reals
+    x = node.real(0)
+    axes = axes_of(node, len(x.shape))
+    keep = bool(node.int("keepdims", 1))
+    match node.op:
+        case "ReduceSum":
+            result: Value = r.sum(x, axes)
+        case "ReduceMean":
+            result = r.mean(r.narrow(x), axes)
+        case "ReduceMax":
+            result = r.max(x, axes)
+        case "ReduceMin":
+            result = r.min(x, axes)
+        case "ReduceSumSquare":
+            result = r.sum(r.square(x), axes)
+        case "ReduceL1":
+            result = r.sum(magnitude(node, x), axes)
+        case "ReduceL2":
+            result = r.sqrt(r.sum(r.square(x), axes))
+        case "ReduceLogSum":
+            result = Curve(r.sum(x, axes), lambda v: v.ln())
+        case "ReduceLogSumExp":
+            result = log_sum_exp(node, x, axes)
+        case _:
+            result = product(node, x, axes)
+    if keep or not axes:
+        return result
+    flat = node.tensor(result)
+    return r.reshape(flat, [n for i, n in enumerate(flat.shape) if i not in axes])
+
+
+def magnitude(node: Node, x: Real) -> Real:
+    """|x|."""
+    r = node.reals
+    x = r.narrow(x)
+    result = r.max(r.stack([x, r.negate(x)]), [0])
+    return r.clamp(r.reshape(result, result.shape[1:]), 0, max(0, result.fact.hi))
+
+
+def log_sum_exp(node: Node, x: Real, axes: tuple[int, ...]) -> Real:
+    """max + ln(sum of exp(x - max))."""
+    r = node.reals
+    x = r.narrow(x)
+    top = r.max(x, axes)
+    weights = r.exponentials(r.sub(top, x), int(np.prod([x.shape[a] for a in axes])))
+    total = r.sum(weights, axes)
+    return r.add(top, node.tensor(r.logarithm(total)))
+
+
+def product(node: Node, x: Real, axes: tuple[int, ...]) -> Real:
+    """The product along the axes, two at a time."""
+    r = node.reals
+    if not axes:
+        return x
+    rest = [i for i in range(len(x.shape)) if i not in axes]
+    count = int(np.prod([x.shape[a] for a in axes]))
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    flat = r.reshape(r.transpose(x, [*axes, *rest]), (count, *(x.shape[i] for i in rest)))
+    parts = [r.reshape(r.pick(flat, i), shape) for i in range(count)]
+    while len(parts) > 1:
+        pairs = [r.mul(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
+        parts = [*pairs, *parts[len(pairs) * 2 :]]
+    return parts[0]
+
+
+@rule("ArgMax", "ArgMin")
+def arg_extreme(node: Node) -> Value:
+    """The first (or last) position of the largest (or smallest) value."""
+    r = node.reals
+    x = node.real(0)
+    axis = node.axis()
+    last = bool(node.int("select_last_index", 0))
+    if node.op == "ArgMin":
+        x = r.negate(x)
+    size = x.shape[axis]
+    if last:
+        x = r.wire(np.flip(np.arange(x.fact.size).reshape(x.shape), axis), x)
+    result = r.argmax(x, axis)
+    if last:
+        end = r.structural(np.full((1,) * len(x.shape), size - 1))
+        result = r.sub(Real(end.tensor, end.scale, end.fact, exact=True), result)
+        result = r.clamp(result, 0, size - 1)
+    if node.int("keepdims", 1):
+        return result
+    return r.reshape(result, [n for i, n in enumerate(result.shape) if i != axis])
+
+
+@rule("Hardmax")
+def hardmax(node: Node) -> Value:
+    """1 at the first largest position, else 0."""
+    if node.opset < 13:
+        raise Inadmissible("Hardmax before opset 13 is not supported")
+    r = node.reals
+    x = node.real(0)
+    axis = node.axis()
+    best = r.argmax(x, axis)
+    place = r.structural(np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(x.shape))]))
+    return r.equal(place, best)

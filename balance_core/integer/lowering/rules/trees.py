@@ -1,0 +1,2 @@
+def tree_scale(proto, name, samples):
+    return None

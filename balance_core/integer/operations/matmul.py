@@ -1,0 +1,60 @@
+"""Matrix product, with leading batch axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from balance_core.integer.facts import EXACT_FLOAT, Inadmissible, broadcast, product_interval
+from balance_core.integer.operations.base import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from balance_core.integer.facts import Fact, Interval, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class MatMul(Operation):
+    """The product of matrices in the last two axes."""
+
+    code: ClassVar[int] = 7
+    name: ClassVar[str] = "matmul"
+    arity: ClassVar[int | None] = 2
+    meaning: ClassVar[str] = "sum over k of x[..., i, k] * y[..., k, j]"
+    shape_rule: ClassVar[str] = "equal rank of at least 2: [..., m, k] and [..., k, n] give [..., m, n]; other axes broadcast"
+    interval_rule: ClassVar[str] = "k times the least and the largest of the four products of ends"
+
+    def shape(self, operands: Sequence[Fact]) -> Shape:
+        """Return [..., m, n]."""
+        x, y = (operand.shape for operand in operands)
+        if min(len(x), len(y)) < 2 or x[-1] != y[-2]:
+            raise Inadmissible(f"matrices of shapes {x} and {y} do not multiply")
+        return (*broadcast(x[:-2], y[:-2]), x[-2], y[-1])
+
+    def interval(self, operands: Sequence[Fact]) -> Interval:
+        """Multiply the interval of one product by the number of products."""
+        x, y = operands
+        low, high = product_interval((x.lo, x.hi), (y.lo, y.hi))
+        return low * x.shape[-1], high * x.shape[-1]
+
+    def peak(self, magnitudes: Sequence[int], operands: Sequence[Fact]) -> int:
+        """Bound every partial sum."""
+        return magnitudes[0] * magnitudes[1] * operands[0].shape[-1]
+
+    def exact_in_float(self, operands: Sequence[Fact]) -> bool:
+        """Whether float64 computes every partial sum exactly."""
+        return self.peak([x.magnitude for x in operands], operands) < EXACT_FLOAT
+
+    def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
+        """Multiply, through BLAS where that is exact."""
+        x, y = arrays
+        if not self.exact_in_float(operands):
+            return np.matmul(x, y)
+        x, y = (array.astype(np.float64, copy=False) for array in (x, y))
+        if all(n == 1 for n in y.shape[:-2]) and x.ndim == y.ndim:  # one matrix for all: one product
+            rows = x.reshape(-1, x.shape[-1]) @ y.reshape(y.shape[-2:])
+            return rows.reshape(*x.shape[:-1], y.shape[-1]).astype(np.int64)
+        return np.matmul(x, y).astype(np.int64)

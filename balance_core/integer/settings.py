@@ -1,0 +1,29 @@
+"""What a user can choose about quantisation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Bits = Annotated[int, Field(ge=4, le=16)]
+
+
+class IntegerSettings(BaseModel):
+    """How a float model becomes integers; every field has a default that suits a small network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bits: Annotated[Bits | None, Field(description="bits of every activation; none: the cheapest that suffices")] = None
+    weight_bits: Annotated[
+        Bits | None, Field(description="bits of every weight; none: as many as of the activations")
+    ] = None
+    min_agreement: Annotated[
+        float, Field(ge=0, le=1, description="least share of samples whose largest output is the float model's")
+    ] = 0.995
+    max_error: Annotated[
+        float, Field(gt=0, description="largest error of an output, as a share of the range of that output")
+    ] = 0.05
+    max_bits: Annotated[Bits, Field(description="most bits of an activation that the search tries")] = 14
+    samples: Annotated[int, Field(ge=1, le=4096, description="most calibration samples used")] = 128
+    seed: Annotated[int, Field(ge=0, description="seed of the random inputs used when no samples are given")] = 0
