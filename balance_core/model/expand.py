@@ -1,0 +1,87 @@
+"""Rewrite operators that a backend lacks into plain tensor operations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx import ModelProto, helper, inliner
+
+from balance_core.errors import UnsupportedModel
+from balance_core.model.draft import Draft
+from balance_core.model.expansion import EXPANSIONS
+from balance_core.model.expansion.build import Build
+from balance_core.model.graph import issue, operator, schema
+from balance_core.model.normalise import finish
+from balance_core.model.passes import fold
+from balance_core.model.passes.upgrade import TARGET_OPSET
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from onnx import NodeProto
+
+_MOST_ROUNDS = 4
+"""How often an expansion may itself use an operator that is to be expanded."""
+
+
+def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
+    """Return a model in normal form without the named operators, which are written as in Model.operators.
+
+    Operators of ai.onnx.ml have expansions of their own (`balance_core.model.expansion`); any other is replaced by the
+    body that ONNX itself defines it by. Names that the model does not use are ignored. Labels become the numbers that
+    onnxruntime gives, ties included. Raises UnsupportedModel with every node that cannot be expanded.
+    """
+    wanted = set(operators)
+    for _ in range(_MOST_ROUNDS):
+        draft = Draft.of(proto)
+        found = [node for node in draft.nodes if operator(node) in wanted]
+        if not found:
+            break
+        stuck = [node for node in found if operator(node) not in EXPANSIONS and not _has_body(node, draft.versions)]
+        if stuck:
+            reason = "the backend lacks it, and it cannot be written in other operators"
+            raise UnsupportedModel("the model cannot be expanded", issues=[issue(node, reason) for node in stuck])
+        fold.fold(draft)
+        _rewrite(draft, wanted)
+        proto = finish(draft)
+        left = wanted - EXPANSIONS.keys()
+        bodies = {(node.domain, node.op_type) for node in proto.graph.node if operator(node) in left}
+        if bodies:
+            proto = finish(Draft.of(_with_bodies(proto, sorted(bodies))))
+    return proto
+
+
+def _has_body(node: NodeProto, versions: Mapping[str, int]) -> bool:
+    definition = schema(node, versions)
+    return definition is not None and (definition.has_function or definition.has_context_dependent_function)
+
+
+def _with_bodies(proto: ModelProto, operators: list[tuple[str, str]]) -> ModelProto:
+    """Put the bodies that ONNX defines in place of the operators; a body may depend on the types of its inputs."""
+    typed = ModelProto()
+    typed.CopyFrom(proto)
+    for tensor in proto.graph.initializer:
+        kind = helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims))
+        typed.graph.value_info.add(name=tensor.name, type=kind)
+    return inliner.inline_selected_functions(typed, operators, inline_schema_functions=True)
+
+
+def _rewrite(draft: Draft, wanted: set[str]) -> None:
+    """Replace the nodes that have an expansion of their own; raises UnsupportedModel with all that defy it."""
+    nodes: list[NodeProto] = []
+    issues = []
+    for node in draft.nodes:
+        expansion = EXPANSIONS.get(operator(node)) if operator(node) in wanted else None
+        if expansion is None:
+            nodes.append(node)
+            continue
+        build = Build(node, draft)
+        try:
+            expansion(build)
+        except UnsupportedModel as error:
+            issues.append(issue(node, error.message))
+        nodes.extend(build.nodes)
+    if issues:
+        raise UnsupportedModel("the model holds what cannot be written in plain operations", issues=issues)
+    draft.nodes = nodes
+    draft.versions.setdefault("", TARGET_OPSET)
