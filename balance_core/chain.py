@@ -1,11 +1,8 @@
-"""The records that a chain orders, and the pure reducer that says what they amount to.
-
-Every chain, the embedded ledger and a contract alike, must reach the state that `reduce` reaches. The states are
-specified in docs/chain-states.md and never conflated: only `verified` means that the chain itself checked a proof.
-"""
+"""The records that a chain orders, as a contract of every chain; `chain_state` says what they amount to."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -61,6 +58,51 @@ RECORD_KINDS: dict[str, type[ChainRecord]] = {
 }
 
 
+class Standing(StrEnum):
+    """What a chain says of a registration."""
+
+    PROPOSED = "proposed"
+    """The owner of the line hands it to another key, which has not accepted yet."""
+    ACTIVE = "active"
+    """The newest version of its line."""
+    SUPERSEDED = "superseded"
+    """A newer version replaced it: its old proofs stand, and it takes no new ones."""
+    REVOKED = "revoked"
+    """The provider no longer stands behind it."""
+
+
+class Voucher(Record):
+    """Who vouches for a registration: a chain's entry, or the caller who named it (`chain` is None)."""
+
+    kind: ClassVar[str] = "voucher"
+    registration_id: Digest
+    chain: Name | None = None
+    network: Label | None = None
+    """Which chain of that kind: the ledger's id, or a chain's number and contract."""
+    entry: Label | None = None
+    standing: Standing | None = None
+    """None where the source does not tell."""
+    successor: Digest | None = None
+    reason: str = ""
+    """The provider's words, where it revoked the registration."""
+
+    def __str__(self) -> str:
+        if self.chain is None:
+            return "the registration that the caller gave"
+        standing = f", {self.standing}" if self.standing not in (None, Standing.ACTIVE) else ""
+        reason = f": {self.reason}" if self.reason else ""
+        network = f" {self.network}" if self.network else ""
+        return f"{self.chain}{network} entry {self.entry}{standing}{reason}"
+
+
+class Vouches(ABC):
+    """A chain that tells how a registration stands, also when it is superseded or revoked."""
+
+    @abstractmethod
+    def voucher(self, registration_id: str) -> Voucher:
+        """Return where the registration stands and how; raises Rejected for an unknown one."""
+
+
 class ChainRef(Record):
     """Where a record stands on a chain."""
 
@@ -86,7 +128,7 @@ class ChainEvent(Record):
     ref: ChainRef
     cursor: Label
     """Hand it to `events` to go on behind this event."""
-    type: Literal["registered", "revoked", "submitted", "attested", "verified", "reverted"]
+    type: Literal["proposed", "registered", "revoked", "submitted", "attested", "verified", "reverted"]
     signer: Label
     """Who put it there, as the chain authenticates it."""
     record_kind: Name

@@ -1,0 +1,143 @@
+"""Checking a proof, and saying who vouches for what it was checked against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from balance_core.bundle import check_parts
+from balance_core.chain import Standing, Voucher, Vouches
+from balance_core.errors import BalanceError, ConfigError, InvalidProof, Rejected, ToolFailed
+from balance_core.records import Digest, Record, Registration, SetupTrust, Statement
+
+if TYPE_CHECKING:
+    from balance_core.bundle import Bundle
+    from balance_core.contracts import ChainAdapter, Verifier
+
+NOBODY = "nobody: the proof is valid for a registration that nobody vouches for"
+"""How a verification without a pinned registration is shown."""
+
+
+class Verified(Record):
+    """A proof that was checked: what it says, under which registration, and who vouches for that."""
+
+    kind: ClassVar[str] = "verified"
+    registration_id: Digest
+    registration: Registration
+    setup_trust: SetupTrust
+    statements: tuple[Statement, ...]
+    vouched_by: tuple[Voucher, ...] = ()
+    """Empty: whoever made the bundle chose the registration too."""
+
+    @property
+    def vouched(self) -> str:
+        """Who vouches for the registration, in words."""
+        return "; ".join(map(str, self.vouched_by)) or NOBODY
+
+
+def vouch(chain: ChainAdapter, name: str, registration_id: str) -> Voucher:
+    """Ask a chain about a registration; raises Rejected where it is unknown or no longer told."""
+    if isinstance(chain, Vouches):
+        return chain.voucher(registration_id)
+    found = chain.registration(registration_id)
+    if found.registration_id != registration_id:
+        raise Rejected(f"the chain {name!r} answered with the registration {found.registration_id}")
+    return Voucher(registration_id=registration_id, chain=name, entry=registration_id)
+
+
+def verify(
+    bundle: Bundle,
+    verifier: Verifier,
+    *,
+    expected: Registration | str | None = None,
+    voucher: Voucher | None = None,
+    accept_revoked: bool = False,
+) -> Verified:
+    """Return what a bundle proves; raises InvalidProof with the reason.
+
+    `expected` is the registration, or its id, that the caller got from elsewhere; `voucher` is a chain's word for one
+    (see `vouch`). Without either the proof is checked against the bundle's own registration, which nobody vouches for.
+    A registration that its provider has revoked is Rejected, unless `accept_revoked` leaves it to the report.
+    """
+    check_parts(bundle.registration, bundle.key, bundle.commitment, bundle.proof)
+    registration = bundle.registration.registration
+    vouchers = _pinned(registration, expected, voucher)
+    if voucher is not None:
+        _check_standing(voucher, accept_revoked=accept_revoked)
+    try:
+        trust = verifier.setup_trust(bundle.key)
+        statements = verifier.verify(bundle.key, bundle.commitment, bundle.proof)
+    except BalanceError:
+        raise
+    except Exception as error:
+        raise ToolFailed(
+            f"the verifier of {registration.backend!r} failed: {type(error).__name__}: {error}",
+            hint="it must raise InvalidProof for whatever is wrong with a proof: tell its author",
+        ) from error
+    if not isinstance(trust, SetupTrust):
+        raise ToolFailed(
+            f"the verifier of {registration.backend!r} does not say where the key's parameters come from"
+        )
+    if trust != registration.setup_trust:
+        raise InvalidProof(
+            f"the key's setup is {_words(trust)}, registration.json says {_words(registration.setup_trust)}"
+        )
+    _check_statements(statements, registration)
+    return Verified(
+        registration_id=registration.registration_id,
+        registration=registration,
+        setup_trust=trust,
+        statements=statements,
+        vouched_by=vouchers,
+    )
+
+
+def _pinned(
+    registration: Registration, expected: Registration | str | None, voucher: Voucher | None
+) -> tuple[Voucher, ...]:
+    """Return who vouches for the registration; raises InvalidProof if it is another than they mean."""
+    found = registration.registration_id
+    vouchers = []
+    if expected is not None:
+        wanted = expected if isinstance(expected, str) else expected.registration_id
+        if wanted != found:
+            raise InvalidProof(
+                f"the bundle is of the registration {found}, and not of {wanted}",
+                hint="ask for a proof under the registration that you rely on",
+            )
+        vouchers.append(Voucher(registration_id=wanted))
+    if voucher is not None:
+        if voucher.registration_id != found:
+            raise InvalidProof(
+                f"the bundle is of the registration {found}; {voucher} is for {voucher.registration_id}"
+            )
+        vouchers.append(voucher)
+    return tuple(vouchers)
+
+
+def _check_standing(voucher: Voucher, *, accept_revoked: bool) -> None:
+    if voucher.chain is None:
+        raise ConfigError("a voucher names a chain", hint="give the registration itself as `expected`")
+    if voucher.standing is Standing.PROPOSED:
+        raise Rejected(f"registration {voucher.registration_id} is not in force: {voucher}")
+    if voucher.standing is Standing.REVOKED and not accept_revoked:
+        raise Rejected(
+            f"registration {voucher.registration_id} was revoked: {voucher}",
+            hint="its provider no longer stands behind it: ask for a proof under a newer registration",
+        )
+
+
+def _check_statements(statements: object, registration: Registration) -> None:
+    """Raise InvalidProof unless these are statements, at least one, about this circuit and this commitment."""
+    if not isinstance(statements, tuple) or not statements:
+        raise InvalidProof("the proof states nothing")
+    for statement in statements:
+        if not isinstance(statement, Statement):
+            raise InvalidProof("the verifier returned something that is no statement")
+        if statement.circuit_id != registration.circuit_id:
+            raise InvalidProof(f"the proof is about the circuit {statement.circuit_id}, not the registered one")
+        if statement.commitment_id != registration.commitment_id:
+            raise InvalidProof(f"the proof is about the commitment {statement.commitment_id}, not the registered one")
+
+
+def _words(trust: SetupTrust) -> str:
+    return f"{trust.trust} ({trust.parameters})" if trust.parameters else str(trust.trust)
