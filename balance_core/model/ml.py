@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto, TypeProto, helper
@@ -50,6 +51,11 @@ def infer(node: NodeProto, types: dict[str, TypeProto]) -> None:
         types[node.output[1]] = helper.make_tensor_type_proto(TensorProto.FLOAT, (rows, len(classes)))
     elif node.op_type == "TreeEnsembleRegressor":
         types[node.output[0]] = helper.make_tensor_type_proto(TensorProto.FLOAT, (rows, given.get("n_targets", 1)))
+    elif node.op_type == "ArrayFeatureExtractor" and len(node.input) == 2:
+        places = shape(types.get(node.input[1]))
+        if places is not None:
+            element = read.tensor_type.elem_type
+            types[node.output[0]] = helper.make_tensor_type_proto(element, (*(sizes[:-1] or (1,)), prod(places)))
     elif node.op_type == "LinearRegressor":
         types[node.output[0]] = helper.make_tensor_type_proto(TensorProto.FLOAT, (rows, given.get("targets", 1)))
     elif node.op_type == "SVMRegressor":

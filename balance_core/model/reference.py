@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 
 from balance_core.errors import ConfigError, ToolNotFound
 from balance_core.model.draft import LABELS_KEY
@@ -46,23 +46,40 @@ def run(model: bytes | ModelProto, batch: Mapping[str, np.ndarray]) -> dict[str,
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    data = model if isinstance(model, bytes) else model.SerializeToString()
+    proto = ModelProto.FromString(model) if isinstance(model, bytes) else model
+    names = [output.name for output in proto.graph.output]
     rows = []
     try:
+        data = _sheltered(proto).SerializeToString()
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
         inputs = {value.name: batch[value.name] for value in session.get_inputs()}
         for sample in range(min(map(len, inputs.values()), default=0)):
-            rows.append(session.run(None, {name: array[sample] for name, array in inputs.items()}))
+            rows.append(session.run(names, {name: array[sample] for name, array in inputs.items()}))  # noqa: PERF401
     except KeyError as error:
         raise ConfigError(f"the batch has no array for the input {error}") from error
     except Exception as error:  # onnxruntime raises its own types, one for each status code
         raise ConfigError(f"onnxruntime does not run the model: {' '.join(str(error).split())[-300:]}") from error
     if not rows:
         raise ConfigError("the batch holds no samples")
+    orders = _map_orders(proto)
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    orders = _map_orders(data) if any(isinstance(column[0], list) for column in columns.values()) else {}
     return {name: np.stack([_array(value, orders.get(name)) for value in column]) for name, column in columns.items()}
+
+
+def _sheltered(proto: ModelProto) -> ModelProto:
+    """Return the model with the inputs of each Normalizer as further outputs, so that nothing overwrites them.
+
+    onnxruntime 1.32 lets this operator work in place where shapes are fixed, and then the signs of its results are
+    lost.
+    """
+    read = {name for node in proto.graph.node if node.op_type == "Normalizer" for name in node.input}
+    read -= {value.name for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer)}
+    if not read:
+        return proto
+    sheltered = ModelProto()
+    sheltered.CopyFrom(proto)
+    sheltered.graph.output.extend(ValueInfoProto(name=name) for name in sorted(read))
+    return sheltered
 
 
 def answers(model: Model, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,11 +129,11 @@ def labels(model: bytes | ModelProto) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _map_orders(data: bytes) -> dict[str, list[Any]]:
-    """Return the order of the classes in each output that a ZipMap makes."""
+def _map_orders(proto: ModelProto) -> dict[str, list[Any]]:
+    """Return the order of the classes in each value that a ZipMap makes."""
     orders = {}
-    for node in ModelProto.FromString(data).graph.node:
-        if node.op_type == "ZipMap":
+    for node in proto.graph.node:
+        if node.op_type == "ZipMap" and node.output:
             given = attributes(node)
             texts = [text.decode("utf-8", "replace") for text in given.get("classlabels_strings", ())]
             orders[node.output[0]] = texts or list(given.get("classlabels_int64s", ()))
