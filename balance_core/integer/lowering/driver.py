@@ -18,6 +18,7 @@ from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.lowering.node import INTEGERS, Curve, Node, Value
 from balance_core.integer.lowering.real import Reals, fit
 from balance_core.integer.lowering.rules import load
+from balance_core.integer.lowering.rules.quantised import integer_limits
 from balance_core.integer.lowering.rules.trees import tree_scale
 
 if TYPE_CHECKING:
@@ -127,16 +128,13 @@ class Lowering:
 
     def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int]:
         """Choose the interval of an integer input: what was seen, up to a power of two, within the type."""
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-        if dtype == np.bool_:
-            return 0, 1
-        limits = np.iinfo(dtype)
+        least, most = integer_limits(kind)
         readers = {node.op_type for node in self.proto.graph.node if name in node.input}
-        if limits.bits <= 8 and readers <= WHOLE_RANGE:
-            return int(limits.min), int(limits.max)
+        if most - least < 2**8 and readers <= WHOLE_RANGE:
+            return least, most
         low, high = int(samples.min()), int(samples.max())
         bound = 1 << max(high, -low - 1, 1).bit_length()
-        return max(int(limits.min), -bound if low < 0 else 0), min(int(limits.max), bound - 1)
+        return max(least, -bound if low < 0 else 0), min(most, bound - 1)
 
     def _node(self, proto: onnx.NodeProto) -> None:
         operands = [self.values.get(name) if name else None for name in proto.input]
@@ -178,10 +176,10 @@ class Lowering:
             return
         if not value.exact or value.scale != 1:
             raise Inadmissible("an ONNX integer would be rounded")
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-        low, high = (0, 1) if dtype == np.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+        low, high = integer_limits(kind)
         if value.fact.lo < low or value.fact.hi > high:
-            raise Inadmissible(f"values in [{value.fact.lo}, {value.fact.hi}] may wrap around in {dtype}")
+            name = onnx.TensorProto.DataType.Name(kind)
+            raise Inadmissible(f"values in [{value.fact.lo}, {value.fact.hi}] may wrap around in {name}")
 
     def materialise(self, value: Value) -> Real:
         """Return a value as a tensor: a pending function becomes a table, a constant a weight."""

@@ -114,6 +114,10 @@ class Node:
         """Whether an operand is of an ONNX integer or boolean type."""
         return self._types.get(self.proto.input[place], onnx.TensorProto.FLOAT) in INTEGERS
 
+    def type_of_operand(self, place: int) -> int:
+        """Return the ONNX element type of an operand."""
+        return self._types.get(self.proto.input[place], onnx.TensorProto.FLOAT)
+
     def type_of_output(self, place: int = 0) -> int:
         """Return the ONNX element type of a result."""
         return self._types.get(self.proto.output[place], onnx.TensorProto.FLOAT)

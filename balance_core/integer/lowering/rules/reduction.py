@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.facts import Inadmissible
+from balance_core.integer.lowering.functions import GUARD, log_sum_exp, square_root
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import Curve, front
 from balance_core.integer.lowering.rules import rule
@@ -52,11 +53,12 @@ def reduce(node: Node) -> Value:
         case "ReduceL1":
             result = r.sum(magnitude(node, x), axes)
         case "ReduceL2":
-            result = r.sqrt(r.sum(r.square(x), axes))
+            result = square_root(r, r.sum(r.square(x), axes))
         case "ReduceLogSum":
             result = Curve(r.sum(x, axes), lambda v: v.ln())
         case "ReduceLogSumExp":
-            result = log_sum_exp(node, x, axes)
+            top, rest = log_sum_exp(r, r.narrow(x, min(16, r.bits + GUARD)), axes)
+            result = r.add(top, rest)
         case _:
             result = product(node, x, axes)
     if keep or not axes:
@@ -71,16 +73,6 @@ def magnitude(node: Node, x: Real) -> Real:
     x = r.narrow(x)
     result = r.max(r.stack([x, r.negate(x)]), [0])
     return r.clamp(r.reshape(result, result.shape[1:]), 0, max(0, result.fact.hi))
-
-
-def log_sum_exp(node: Node, x: Real, axes: tuple[int, ...]) -> Real:
-    """max + ln(sum of exp(x - max))."""
-    r = node.reals
-    x = r.narrow(x)
-    top = r.max(x, axes)
-    weights = r.exponentials(r.sub(top, x), int(np.prod([x.shape[a] for a in axes])))
-    total = r.sum(weights, axes)
-    return r.add(top, node.tensor(r.logarithm(total)))
 
 
 def product(node: Node, x: Real, axes: tuple[int, ...]) -> Real:
