@@ -32,6 +32,18 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file where the user asked for it; raises ConfigError where that cannot be."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {str(path.parent)!r}", hint="make it first, or choose another")
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise ConfigError(
+            f"{str(path)!r} cannot be written: {error.strerror}", hint="choose a place that you can write to"
+        ) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from balance_core import arrays, registry
 from balance_core.contracts import Job, ProofBackend, Request, Samples
+from balance_core.errors import BlobNotFound
 from balance_core.records import Circuit, Opening, Registration
 from balance_core.stages import SrsUse, Task
 from balance_core.workspace import Workspace
@@ -32,13 +33,16 @@ class LocalJob(Job):
         threads: int,
         memory_bytes: int | None,
         report: Callable[[str, float | None], None],
+        parameters: str | None = None,
     ) -> None:
+        """`parameters` is the digest of the one reference string to be used, when a setup is to be repeated."""
         self.scratch = scratch
         self.threads = threads
         self.memory_bytes = memory_bytes
         self.srs_used: list[SrsUse] = []
         self._workspace = workspace
         self._report = report
+        self._parameters = parameters
 
     @override
     def path(self, cid: str) -> Path:
@@ -58,7 +62,16 @@ class LocalJob(Job):
     def srs(self, curve: str, k: int, make: Callable[[Path], None], *, parameters: str | None = None) -> Path:
         from balance_core.srs import SrsStore
 
-        found = SrsStore(self._workspace.srs).obtain(curve, k, make, parameters=parameters)
+        store = SrsStore(self._workspace.srs)
+        wanted = parameters or self._parameters
+        found = store.find(curve, k, wanted)
+        if found is None and wanted is not None:
+            raise BlobNotFound(
+                f"the store has no {curve} reference string of 2^{k} powers with the digest {wanted}",
+                hint="import the one that the registration was made with: balance srs import FILE",
+            )
+        if found is None:
+            found = store.make(curve, k, make)
         self.srs_used.append(SrsUse(curve=curve, k=k, parameters=found.parameters))
         return found.path
 
@@ -96,6 +109,7 @@ def perform(order: dict[str, Any], report: Callable[[str, float | None], None]) 
         threads=order["threads"],
         memory_bytes=order["memory_bytes"],
         report=report,
+        parameters=task.arguments.get("parameters"),
     )
     outcome = _STAGES[task.stage](task, job)
     return {
@@ -133,7 +147,7 @@ def _convert(task: Task, job: LocalJob) -> Outcome:
     """Read model and inputs, normalise, and let the original answer the samples in float."""
     from balance_core.conversion import convert
 
-    return convert(task.arguments, job)
+    return convert(task.arguments, task.blobs.get("model"), job)
 
 
 def _check(task: Task, job: LocalJob) -> Outcome:
@@ -179,13 +193,16 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
     """Check a bundle as a stranger would: from its bytes, with the verifier alone."""
     from balance_core import verification
     from balance_core.bundle import Bundle
+    from balance_core.chain import Voucher
 
     bundle = Bundle.from_bytes(job.path(task.blobs["bundle"]).read_bytes())
     verifier = registry.create("verifiers", bundle.registration.registration.backend)
     expected = task.arguments.get("registration")
     if isinstance(expected, dict):
         expected = Registration.from_value(expected)
-    verified = verification.verify(bundle, verifier, expected=expected)
+    word = task.arguments.get("voucher")
+    voucher = Voucher.from_value(word) if word else None
+    verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher)
     return Outcome(verified.model_dump(mode="json"), {})
 
 

@@ -1,0 +1,60 @@
+# make demo    proves and verifies the bundled digit, and says where the proof is
+# make test    format, lint, types and all tests but soak and bench: what CI runs
+# make check   the quick part of it, in under a minute
+# make bench   the measurements; make soak the long tests; make lock the pinned requirements
+# Everything lives in .venv. Only Python 3.11 or newer and make are needed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.txt
+DISTRIBUTIONS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml tests/plugins/*/pyproject.toml))
+SOURCES := balance_core plugins tests examples benchmarks docs
+INSTALLED := $(VENV)/.installed
+FAST := not slow and not bench and not soak
+
+.PHONY: demo test check bench soak lock static clean
+
+demo: $(INSTALLED)
+	@BALANCE_HOME=$${BALANCE_HOME:-$(CURDIR)/.balance} $(BIN)/balance run --backend ezkl
+
+test: static
+	$(BIN)/python -m pytest -m "not bench and not soak"
+
+check: static
+	$(BIN)/python -m pytest -m "$(FAST)" tests/core tests/test_cid.py
+
+static: $(INSTALLED)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m pytest -m bench
+
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m soak
+
+lock:
+	uv pip compile pyproject.toml plugins/*/pyproject.toml --group pyproject.toml:dev --all-extras --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package balance-core \
+	    $(foreach folder,$(wildcard plugins/*/pyproject.toml),--no-emit-package \
+	    $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(folder))) --custom-compile-command "make lock" -o $(LOCK)
+
+clean:
+	rm -rf $(VENV) .balance
+
+# The environment is made anew when a version is pinned differently; it works twice in a row.
+$(INSTALLED): $(LOCK) $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
+	@test -n "$(PYTHON)" || { echo "error: Python is missing: install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than Python 3.11: install that, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "error: Python's venv module is missing: install it (on Debian: apt install python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned requirements into $(VENV) (about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	    $(foreach folder,$(DISTRIBUTIONS),-e $(if $(filter .,$(folder)),.,./$(folder)))
+	@touch $@

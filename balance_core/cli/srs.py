@@ -1,0 +1,74 @@
+"""`balance srs`: the store of structured reference strings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from balance_core.cli import options as given
+
+app = typer.Typer(
+    help="Structured reference strings: the public parameters of KZG provers.",
+    no_args_is_help=True,
+    epilog="Example: balance srs import kzg17.srs",
+)
+
+
+@app.command("list", epilog="Example: balance srs list")
+def show(json: given.JsonOption = False) -> None:
+    """List the reference strings of the store, each with the trust that its points deserve."""
+    from balance_core.cli.display import memory
+    from balance_core.srs import SrsStore
+    from balance_core.workspace import Workspace
+
+    found = SrsStore(Workspace.default().srs).all()
+    if json:
+        from balance_core import canonical
+
+        rows = [
+            {"curve": srs.curve, "k": srs.k, "parameters": srs.parameters, "trust": srs.setup_trust.trust.value}
+            for srs in found
+        ]
+        typer.echo(canonical.encode(rows).decode())
+        return
+    if not found:
+        typer.echo("the store is empty; `balance srs import FILE` adds one, and `balance run` makes a test one")
+    for srs in found:
+        size = memory(srs.path.stat().st_size).strip()
+        typer.echo(f"{srs.curve}  k={srs.k:<3} {srs.setup_trust.trust:<14} {size:>10}  {srs.parameters}")
+
+
+@app.command("import", epilog="Example: balance srs import kzg17.srs")
+def import_file(
+    path: Annotated[Path, typer.Argument(help="A file in the raw KZG format.", show_default=False)],
+) -> None:
+    """Check a reference string and add it to the store; its trust is told from its points."""
+    from balance_core.srs import SrsStore
+    from balance_core.workspace import Workspace
+
+    added = SrsStore(Workspace.default().srs).add(path)
+    typer.echo(
+        f"added {added.curve} k={added.k}, setup trust {added.setup_trust.trust}, parameters {added.parameters}"
+    )
+
+
+@app.command(epilog="Example: balance srs make-test --k 15")
+def make_test(
+    k: Annotated[int, typer.Option("--k", min=1, max=26, help="The logarithm of its length.", show_default=False)],
+    backend: given.BackendOption = None,
+) -> None:
+    """Make a reference string for tests, whose secret nobody promises to have erased."""
+    from balance_core import registry
+    from balance_core.contracts import MakesTestSrs
+    from balance_core.errors import ConfigError
+    from balance_core.srs import CURVE, SrsStore
+    from balance_core.workspace import Workspace
+
+    makers = (registry.create("backends", name) for name in ((backend,) if backend else registry.names("backends")))
+    maker = next((one for one in makers if isinstance(one, MakesTestSrs)), None)
+    if maker is None:
+        raise ConfigError("no installed backend makes reference strings", hint="pip install balance-ezkl")
+    made = SrsStore(Workspace.default().srs).make(CURVE, k, lambda path: maker.make_test_srs(CURVE, k, path))
+    typer.echo(f"the store has {made.curve} k={made.k}, setup trust {made.setup_trust.trust}")

@@ -1,0 +1,31 @@
+"""How a statement is shown to a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from balance_core.cli.display import field
+from balance_core.records import HiddenTensor
+
+if TYPE_CHECKING:
+    from balance_core.records import Statement, Tensor
+
+_SHOWN = 12
+
+
+def show_statement(statement: Statement) -> None:
+    """Print the context, the inputs in brief, and the outputs of a proven statement."""
+    field("context", statement.context)
+    for given in statement.inputs:
+        field("input", _in_brief(given))
+    for answered in statement.outputs:
+        field("output", _in_brief(answered))
+
+
+def _in_brief(tensor: Tensor | HiddenTensor) -> str:
+    name = f"{tensor.name}{list(tensor.shape)}"
+    if isinstance(tensor, HiddenTensor):
+        return f"{name} hidden behind a commitment ({tensor.scheme})"
+    values = [f"{value:.5g}" for value in tensor.real().reshape(-1)[:_SHOWN].tolist()]
+    more = " ..." if len(tensor.integers) > _SHOWN else ""
+    return f"{name} = {' '.join(values)}{more}"
