@@ -54,8 +54,8 @@ def verify(
 ) -> Verified:
     """Return what a bundle proves; raises InvalidProof with the reason.
 
-    `expected` is the registration, or its id, that the caller got from elsewhere; `voucher` is a chain's word for one
-    (see `vouch`). Without either the proof is checked against the bundle's own registration, which nobody vouches for.
+    `expected` is the registration, or its id, that the caller got elsewhere; `voucher` is a chain's word for one
+    (see `vouch`). Without either, the proof is checked against the bundle's own registration: nobody vouches for it.
     A registration that its provider has revoked is Rejected, unless `accept_revoked` leaves it to the report.
     """
     check_parts(bundle.registration, bundle.key, bundle.commitment, bundle.proof)

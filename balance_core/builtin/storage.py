@@ -10,7 +10,6 @@ Nothing in the folder is believed: a read hashes every chunk that it hands out.
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import stat
@@ -106,21 +105,7 @@ class LocalStorage(Storage):
         """Return the content as a stream; the whole is hashed first, and each chunk again when it is handed out."""
         path = _blob(self.folder, cid)
         with _explained(self.folder, "read"):
-            try:
-                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                raise _missing(cid) from None
-            except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise
-                raise ContentMismatch(f"{cid} is a link and not content", hint=f"remove {path}") from None
-        stream = io.FileIO(handle, "rb")
-        try:
-            with _explained(self.folder, "read"):
-                return io.BufferedReader(_CheckedReader(stream, cid, max_size), cids.CHUNK_BYTES)
-        except BaseException:
-            stream.close()
-            raise
+            return io.BufferedReader(_CheckedReader(path, max_size), cids.CHUNK_BYTES)
 
     def has(self, cid: str) -> bool:
         """Say whether there is a file for this address; whether its content fits, `open` tells."""
@@ -205,6 +190,16 @@ def _explained(folder: Path, done: str) -> Iterator[None]:
         ) from error
 
 
+def _open(path: Path) -> int:
+    """Open a regular file, neither following a link nor waiting for a pipe's other end."""
+    try:
+        if stat.S_ISREG(path.lstat().st_mode):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise _missing(path.name) from None
+    raise ContentMismatch(f"what lies at the place of {path.name} is no file", hint=f"remove {path}")
+
+
 class _CheckedReader(io.RawIOBase):
     """A file's content, each chunk compared with the hashes that the first pass found to make up the address.
 
@@ -212,14 +207,17 @@ class _CheckedReader(io.RawIOBase):
     a change in between does not fit its hash, and is never seen by the caller.
     """
 
-    def __init__(self, stream: io.FileIO, address: str, max_size: int) -> None:
-        self._address = address
+    def __init__(self, path: Path, max_size: int) -> None:
+        self._handle = -1
+        self._address = path.name
         self._position = 0
         self._current: tuple[int, bytes] = (-1, b"")
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise ContentMismatch(f"{address} is not a file", hint="store the content again")
-        self._stream = stream
-        self._leaves, self._size = self._first_pass(max_size)
+        self._handle = _open(path)
+        try:
+            self._leaves, self._size = self._first_pass(max_size)
+        except BaseException:
+            self.close()
+            raise
 
     def _first_pass(self, max_size: int) -> tuple[Sequence[bytes], int]:
         hasher = cids.Hasher()
@@ -242,7 +240,7 @@ class _CheckedReader(io.RawIOBase):
         """Read a whole chunk: a read may be cut short, and a chunk's hash is over all of it."""
         pieces = []
         left = cids.CHUNK_BYTES
-        while left and (piece := os.pread(self._stream.fileno(), left, offset)):
+        while left and (piece := os.pread(self._handle, left, offset)):
             pieces.append(piece)
             offset += len(piece)
             left -= len(piece)
@@ -298,6 +296,7 @@ class _CheckedReader(io.RawIOBase):
         return memoryview(self._current[1])[start:]
 
     def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
         super().close()
