@@ -1,7 +1,7 @@
 """The one door to plugins: which are installed, what they are, and the class behind a name.
 
-stevedore loads the one class that is named. Names and versions come from importlib.metadata, because entry points out
-of stevedore's cache have no distribution.
+stevedore loads the one class that is named. Names and versions come from importlib.metadata, because entry points
+out of stevedore's cache have no distribution.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ def load(kind: str, name: str) -> type[Any]:
     from stevedore import DriverManager
 
     plugin = info(kind, name)
+    # Give stevedore what is installed now: its own cache outlives installations, in the process and on disk.
+    DriverManager.ENTRY_POINT_CACHE[f"balance.{kind}"] = list(metadata.entry_points(group=f"balance.{kind}"))
     try:
         # invoke_on_load=False because `.driver` of a falsy instance would be the class.
         manager: Any = DriverManager(
@@ -107,7 +109,6 @@ def load(kind: str, name: str) -> type[Any]:
             name,
             invoke_on_load=False,
             on_load_failure_callback=_raise_cause,
-            warn_on_missing_entrypoint=False,
         )
     except PluginError:
         raise

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balance_core import canonical
+from balance_core.errors import ConfigError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_a_value_comes_back_as_it_was(value):
+    assert canonical.decode(canonical.encode(value), max_size=10**6) == value
+
+
+def test_keys_are_sorted_and_large_integers_are_strings():
+    assert canonical.encode({"b": 2**53, "a": -(2**64), "c": 2**53 - 1}) == (
+        b'{"a":"-18446744073709551616","b":"9007199254740992","c":9007199254740991}'
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"a":1,"a":2}', b"[NaN]", b"[Infinity]", b"\xff", b"", b"{", b"[" * 100_000, b'{"a":{"b":1,"b":1}}'],
+)
+def test_what_is_ambiguous_or_no_json_is_refused(text):
+    with pytest.raises(ConfigError):
+        canonical.decode(text, max_size=10**6)
+
+
+def test_more_bytes_than_allowed_are_not_parsed():
+    with pytest.raises(ConfigError, match="more than the 3 allowed"):
+        canonical.decode(b"[1,2]", max_size=3)
+
+
+def test_digests_tell_parts_and_domains_apart():
+    digests = {
+        canonical.digest("a", b"bc"),
+        canonical.digest("ab", b"c"),
+        canonical.digest("a", b"b", b"c"),
+        canonical.digest("a", b"bc", b""),
+    }
+    assert len(digests) == 4
