@@ -46,7 +46,7 @@ class KeyStore:
         """Read a key; raises ConfigError if it is missing, damaged, or readable by anybody else."""
         path = self._path(name)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            data = self._read(path, name)
         except FileNotFoundError:
             known = ", ".join(self.names())
             raise ConfigError(
@@ -55,20 +55,27 @@ class KeyStore:
             ) from None
         except OSError as error:
             raise ConfigError(f"key {name!r} cannot be read: {error.strerror}", hint=f"see {path}") from error
-        with os.fdopen(handle, "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise ConfigError(f"key {name!r} is not a file", hint=f"see {path}")
-            if found.st_mode & 0o077:
-                raise ConfigError(f"key {name!r} can be read by other users", hint=f"chmod 600 {path}")
-            self._refuse_shared_folder()
-            data = stream.read(_MAX_KEY_BYTES + 1)
         try:
-            return SigningKey.from_pem(data[:_MAX_KEY_BYTES])
+            return SigningKey.from_pem(data)
         except ConfigError as error:
             raise ConfigError(
                 f"key {name!r} is damaged: {error.message}", hint=f"restore {path} from a copy"
             ) from None
+
+    def _read(self, path: Path, name: str) -> bytes:
+        """Read the file after looking at the rights of what was opened, so that nothing is swapped in between."""
+        self._refuse_shared_folder()
+        # Without waiting for the other end, should somebody have put a pipe there.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"key {name!r} is not a file", hint=f"see {path}")
+            if mode & 0o077:
+                raise ConfigError(f"key {name!r} can be read by other users", hint=f"chmod 600 {path}")
+            return os.read(handle, _MAX_KEY_BYTES)
+        finally:
+            os.close(handle)
 
     def public(self, name: str) -> str:
         """Return the public half of a key, 32 bytes as hex."""
