@@ -27,7 +27,18 @@ _EXEMPTIONS = {
     "notimpl": "the plugin does not do it yet",
     "notyet": "what the plugin builds on does not do it yet",
 }
-_MODULES = ("backend", "chain", "converter", "executor", "form", "storage", "verifier")
+_MODULES = (
+    "backend",
+    "capabilities",
+    "chain",
+    "converter",
+    "edits",
+    "executor",
+    "form",
+    "storage",
+    "subject",
+    "verifier",
+)
 
 pytest.register_assert_rewrite(*(f"balance_core.testing.{name}" for name in _MODULES))
 

@@ -1,0 +1,122 @@
+"""Capabilities are tried both ways: what is declared must hold, and what is not must be refused or be absent."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from balance_core.errors import BalanceError
+from balance_core.records import HiddenTensor, Trust
+from balance_core.testing.edits import NO_CONTEXT, check_statements
+from balance_core.testing.subject import BackendSubject
+from balance_core.testing.workbench import Workbench, context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from balance_core.model import Model
+    from balance_core.testing.models import KitModels
+    from balance_core.testing.verifier import Evidence
+    from balance_core.testing.workbench import Registered
+
+
+class CapabilityCases(BackendSubject):
+    """What a backend declares is true."""
+
+    def test_capability_binds_context(self, bench: Workbench, registered: Registered) -> None:
+        """The statement names the context, and another context makes another statement; or contexts are refused."""
+        if self.binds_context():
+            one, two = (bench.proven(registered.model, registered.request(0, self.context(n))) for n in (5, 6))
+            for proven in (one, two):
+                (stated,) = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
+                assert bytes.fromhex(stated.context) == proven.requests[0].context
+            return
+        # A statement must not name what the proof does not bind.
+        with contextlib.suppress(BalanceError):
+            proven = bench.proven(registered.model, registered.request(0, context(5)))
+            (stated,) = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
+            assert bytes.fromhex(stated.context) == NO_CONTEXT
+
+    def test_capability_batch(self, bench: Workbench, registered: Registered) -> None:
+        """One proof answers two requests, in their order; or two are refused. None at all is always refused."""
+        requests = [registered.request(sample, self.context(7 + sample)) for sample in (0, 1)]
+        with pytest.raises(BalanceError):
+            bench.prove(registered)
+        if not self.capabilities().batch:
+            with pytest.raises(BalanceError):
+                bench.prove(registered, *requests)
+            return
+        proven = bench.proven(registered.model, *requests)
+        stated = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
+        check_statements(stated, proven, self.binds_context())
+
+    def test_capability_deterministic(self, bench: Workbench, registered: Registered) -> None:
+        """A deterministic backend makes the same circuit of the same model again."""
+        if self.capabilities().deterministic:
+            assert bench.register(registered.model).circuit.circuit_id == registered.circuit.circuit_id
+
+    def test_capability_transparent_setup(self, registered: Registered) -> None:
+        """A setup is transparent exactly where the backend says so."""
+        trust = self.make_verifier().setup_trust(registered.key).trust
+        assert (trust is Trust.TRANSPARENT) == self.capabilities().transparent_setup
+
+    def test_capability_sound(self) -> None:
+        """A backend that calls itself sound says how many bits of security it has, and one that does not has none."""
+        declared = self.capabilities()
+        assert declared.sound == (declared.security_bits > 0)
+
+    def test_capability_zero_knowledge(self, bench: Workbench, registered: Registered) -> None:
+        """Proofs that tell nothing beyond their statement are randomised: two of one request differ."""
+        if self.capabilities().zero_knowledge:
+            request = registered.request(0, self.context(9))
+            assert bench.prove(registered, request) != bench.prove(registered, request)
+
+    def test_capability_private_input(self, bench: Workbench, models: KitModels, evidence: Evidence) -> None:
+        """Private inputs are hidden by a commitment that is never the same twice; otherwise inputs are stated."""
+        if not self.capabilities().private_input:
+            (stated,) = self.make_verifier().verify(
+                evidence.valid.key, evidence.valid.commitment, evidence.valid.proof
+            )
+            assert not any(isinstance(tensor, HiddenTensor) for tensor in stated.inputs)
+            return
+        assert self.private_settings, "private_settings must say how inputs are made private"
+        private = Workbench(
+            bench.folder.with_name(f"private-{bench.folder.name}"),
+            lambda: self.make_backend(**self.private_settings),
+            network=bench.network,
+        )
+        registered = private.registered(models.main)
+        request = registered.request(0, self.context(10))
+        commitments = []
+        for _ in range(2):
+            proven = private.proven(models.main, request)
+            (stated,) = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
+            assert all(isinstance(tensor, HiddenTensor) for tensor in stated.inputs)
+            commitments.append([tensor.commitment for tensor in stated.inputs if isinstance(tensor, HiddenTensor)])
+        assert commitments[0] != commitments[1], "the same input gives the same commitment, so a guess can be tried"
+
+    def test_capability_private_weights(self, bench: Workbench, registered: Registered, evidence: Evidence) -> None:
+        """Private weights stand in nothing that travels, nor does a digest of them or a commitment without a salt."""
+        if not self.capabilities().private_weights:
+            return
+        commitment = registered.commitment.data if registered.commitment else ""
+        travelling = [*registered.key.parts.values(), bytes.fromhex(commitment), evidence.valid.proof.data]
+        for secret in _secrets(registered.model):
+            assert not any(secret in data for data in travelling)
+        if registered.commitment is not None:
+            with bench.stage("commit") as job:
+                again = self.make_backend().commit(registered.circuit, registered.model, job).public
+            assert again != registered.commitment, (
+                "the same weights give the same commitment, so a guess can be tried"
+            )
+
+
+def _secrets(model: Model) -> Iterator[bytes]:
+    """Yield what would give the weights away: each of them as bytes, and the model's identity."""
+    for tensor in model.proto().graph.initializer:
+        if len(tensor.raw_data) >= 16:
+            yield tensor.raw_data[:64]
+    yield bytes.fromhex(model.model_id)
+    yield model.model_id.encode()
