@@ -41,7 +41,8 @@ class Model:
         """Parse the normal form; a new object each time, that the caller may edit."""
         from onnx import ModelProto
 
-        return ModelProto.FromString(self.onnx)
+        proto: ModelProto = ModelProto.FromString(self.onnx)
+        return proto
 
     def to_bytes(self) -> bytes:
         """Pack the model, without its original, to be handed to another process."""

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypePro
 
 from balance_core.errors import ConfigError
 from balance_core.model import tensors
-from balance_core.model.graph import domain, label, live, opsets, ordered
+from balance_core.model.graph import domain, live, opsets, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ LABELS_KEY = "balance.labels."
 
 @dataclass
 class Draft:
-    """The live parts of one graph. Passes edit it in place; `proto()` writes it in one canonical form.
+    """The live parts of one graph, copied. Passes edit it in place; `proto()` writes it in one canonical form.
 
     Documentation, metadata, training information and the types noted for inner values are not taken over: the last
     may lie, and are derived again into `types`.
@@ -42,32 +42,35 @@ class Draft:
     def of(cls, proto: ModelProto) -> Self:
         """Take a model apart; functions must have been inlined. Raises ConfigError for broken wiring."""
         graph = proto.graph
-        constants = {tensor.name: tensor for tensor in graph.initializer}
-        constants |= {sparse.values.name: tensors.dense(sparse) for sparse in graph.sparse_initializer}
         draft = cls(
-            inputs={value.name: value.type for value in graph.input if value.name not in constants},
+            inputs={},
             outputs=[value.name for value in graph.output],
             nodes=[],
-            constants=constants,
+            constants={},
             versions=opsets(proto.opset_import),
             metadata={entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(LABELS_KEY)},
         )
+        for tensor in (*graph.initializer, *map(tensors.dense, graph.sparse_initializer)):
+            draft._define(tensor.name, tensor)
+        for value in graph.input:
+            if value.name not in draft.constants:  # an input with an initialiser is a constant
+                draft.inputs[value.name] = TypeProto.FromString(value.type.SerializeToString())
         if len(set(draft.outputs)) < len(draft.outputs):
             raise ConfigError("the model names one value as two of its outputs")
         for node in graph.node:
-            draft.add(node)
+            tensor = tensors.of_constant(node)
+            if tensor is None:
+                draft.nodes.append(NodeProto.FromString(node.SerializeToString()))
+            else:
+                draft._define(node.output[0], tensor)
         draft.clean()
         return draft
 
-    def add(self, node: NodeProto) -> None:
-        """Append a node; a Constant becomes one of the constants."""
-        tensor = tensors.of_constant(node)
-        if tensor is None:
-            self.nodes.append(node)
-        elif node.output[0] in self.constants or node.output[0] in self.inputs:
-            raise ConfigError(f"the value {node.output[0]!r} of node {label(node)!r} is defined twice")
-        else:
-            self.constants[node.output[0]] = tensor
+    def _define(self, name: str, tensor: TensorProto) -> None:
+        if name in self.constants or name in self.inputs:
+            raise ConfigError(f"the value {name!r} is defined twice")
+        tensors.check(tensor)
+        self.constants[name] = tensor
 
     def clean(self) -> None:
         """Sort the nodes and drop those, and the constants, that no output depends on."""
@@ -104,13 +107,6 @@ class Draft:
             name = f"{stem}_{number}"
         self._taken.add(name)
         return name
-
-    def rename_reads(self, renames: dict[str, str]) -> None:
-        """Make every node that reads an old name read the new one."""
-        for node in self.nodes:
-            for position, name in enumerate(node.input):
-                if name in renames:
-                    node.input[position] = renames[name]
 
     def proto(self) -> ModelProto:
         """Write the model: nodes in order, each with a name of its own, constants sorted, known types noted."""

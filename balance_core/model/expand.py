@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto, helper, inliner
 
@@ -16,7 +16,7 @@ from balance_core.model.passes import fold
 from balance_core.model.passes.upgrade import TARGET_OPSET
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from onnx import NodeProto
 
@@ -27,9 +27,9 @@ _MOST_ROUNDS = 4
 def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
     """Return a model in normal form without the named operators, which are written as in Model.operators.
 
-    Operators of ai.onnx.ml have expansions of their own (`balance_core.model.expansion`); any other is replaced by the
-    body that ONNX itself defines it by. Names that the model does not use are ignored. Labels become the numbers that
-    onnxruntime gives, ties included. Raises UnsupportedModel with every node that cannot be expanded.
+    Operators of ai.onnx.ml have expansions of their own (`balance_core.model.expansion`); others are replaced by the
+    body that ONNX itself defines them by. Names that the model does not use are ignored. Answers are those of
+    onnxruntime, ties included. Raises UnsupportedModel with every node that cannot be expanded.
     """
     wanted = set(operators)
     for _ in range(_MOST_ROUNDS):
@@ -37,7 +37,7 @@ def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
         found = [node for node in draft.nodes if operator(node) in wanted]
         if not found:
             break
-        stuck = [node for node in found if operator(node) not in EXPANSIONS and not _has_body(node, draft.versions)]
+        stuck = [node for node in found if operator(node) not in EXPANSIONS and not _has_body(node, draft)]
         if stuck:
             reason = "the backend lacks it, and it cannot be written in other operators"
             raise UnsupportedModel("the model cannot be expanded", issues=[issue(node, reason) for node in stuck])
@@ -51,9 +51,9 @@ def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
     return proto
 
 
-def _has_body(node: NodeProto, versions: Mapping[str, int]) -> bool:
-    definition = schema(node, versions)
-    return definition is not None and (definition.has_function or definition.has_context_dependent_function)
+def _has_body(node: NodeProto, draft: Draft) -> bool:
+    definition: Any = schema(node, draft.versions)  # onnx's stubs lack both attributes
+    return definition is not None and bool(definition.has_function or definition.has_context_dependent_function)
 
 
 def _with_bodies(proto: ModelProto, operators: list[tuple[str, str]]) -> ModelProto:

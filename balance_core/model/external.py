@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def embed(proto: ModelProto, folder: Path) -> None:
     """Read all external weights into the model.
 
-    Raises ConfigError for a file that is missing, too short, not a plain file or not inside the folder, UnsupportedModel
-    where all weights together would take more than 2 GiB.
+    Raises ConfigError for a file that is missing, too short, not a plain file or not inside the folder,
+    UnsupportedModel where all weights together would take more than 2 GiB.
     """
     found = [tensor for tensor in _all(proto) if tensor.data_location == TensorProto.EXTERNAL]
     total = proto.ByteSize() + sum(map(tensors.nbytes, found))
@@ -55,7 +55,7 @@ def _read(tensor: TensorProto, folder: Path) -> bytes:
             )
         with path.open("rb") as file:
             file.seek(offset)
-            data = file.read(length)
+            data: bytes = file.read(length)
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigError(f"the weights of {tensor.name!r} cannot be read from {location!r}") from error
     if len(data) < length:

@@ -16,7 +16,7 @@ from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from onnx import ModelProto, OperatorSetIdProto
+    from onnx import OperatorSetIdProto
 
 OLDEST_OPSET = 11
 """The oldest version of the default domain that is read."""
@@ -35,8 +35,9 @@ def operator(node: NodeProto) -> str:
 
 
 def label(node: NodeProto) -> str:
-    """Return what people know the node by: its name, or else the first value that it computes."""
-    return node.name or next((name for name in node.output if name), "") or f"unnamed {node.op_type}"
+    """Return what people know the node by: its name, or else the first value that it computes; always one line."""
+    name = node.name or next((name for name in node.output if name), "") or f"unnamed {node.op_type}"
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:200])
 
 
 def issue(node: NodeProto, reason: str, mend: str | None = None) -> NodeIssue:
@@ -55,14 +56,14 @@ def opsets(imports: Iterable[OperatorSetIdProto]) -> dict[str, int]:
         name = domain(entry.domain)
         if versions.setdefault(name, entry.version) != entry.version:
             raise ConfigError(
-                f"the model imports opset {versions[name]} and {entry.version} of domain {name or 'ai.onnx'!r}",
+                f"the model imports opsets {versions[name]} and {entry.version} of {name or 'ai.onnx'}",
                 hint="export the model again with one opset version",
             )
     for name, version in versions.items():
         newest = newest_opset(name)
         if newest is not None and version > newest:
             raise UnsupportedModel(
-                f"the model imports opset {version} of domain {name or 'ai.onnx'!r}, and the newest known is {newest}",
+                f"the model imports opset {version} of {name or 'ai.onnx'}, and the newest known is {newest}",
                 hint=f"export it with opset {newest} or older, or upgrade the onnx package",
             )
     if versions.get("", OLDEST_OPSET) < OLDEST_OPSET:
@@ -77,9 +78,9 @@ def opsets(imports: Iterable[OperatorSetIdProto]) -> dict[str, int]:
 def newest_opset(name: str) -> int | None:
     """Return the newest version of a domain that the installed onnx package knows, None for a foreign domain."""
     if not name:
-        return defs.onnx_opset_version()
+        return int(defs.onnx_opset_version())
     history = defs.get_all_schemas_with_history()
-    return max((found.since_version for found in history if found.domain == name), default=None)
+    return max((int(found.since_version) for found in history if found.domain == name), default=None)
 
 
 def schema(node: NodeProto, versions: Mapping[str, int]) -> defs.OpSchema | None:
@@ -135,18 +136,7 @@ def ordered(nodes: Sequence[NodeProto], known: Container[str]) -> list[NodeProto
             if name in producer or name in known:
                 raise ConfigError(f"the value {name!r} of node {label(node)!r} is defined twice")
             producer[name] = index
-    waits = [0] * len(nodes)
-    readers: dict[int, list[int]] = {}
-    for index, node in enumerate(nodes):
-        before = set()
-        for name in needs(node):
-            if name in producer:
-                before.add(producer[name])
-            elif name not in known:
-                raise ConfigError(f"node {label(node)!r} reads {name!r}, which nothing defines")
-        waits[index] = len(before)
-        for other in before:
-            readers.setdefault(other, []).append(index)
+    waits, readers = _dependencies(nodes, producer, known)
     ready = [index for index, count in enumerate(waits) if count == 0]
     order = []
     while ready:
@@ -162,6 +152,24 @@ def ordered(nodes: Sequence[NodeProto], known: Container[str]) -> list[NodeProto
     return order
 
 
+def _dependencies(
+    nodes: Sequence[NodeProto], producer: dict[str, int], known: Container[str]
+) -> tuple[list[int], dict[int, list[int]]]:
+    """Return how many nodes each node waits for, and which wait for each."""
+    waits = []
+    readers: dict[int, list[int]] = {}
+    for index, node in enumerate(nodes):
+        read = needs(node)
+        missing = next((name for name in sorted(read) if name not in producer and name not in known), None)
+        if missing is not None:
+            raise ConfigError(f"node {label(node)!r} reads {missing!r}, which nothing defines")
+        before = {producer[name] for name in read if name in producer}
+        waits.append(len(before))
+        for other in before:
+            readers.setdefault(other, []).append(index)
+    return waits, readers
+
+
 def live(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> tuple[list[NodeProto], set[str]]:
     """Return the nodes, given in topological order, that the wanted names depend on, and all names they read."""
     used = set(wanted)
@@ -171,9 +179,3 @@ def live(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> tuple[list[NodePr
             kept.append(node)
             used |= needs(node)
     return kept[::-1], used
-
-
-def real_inputs(proto: ModelProto) -> list[str]:
-    """Return the names of the inputs that a caller must give: an input with an initialiser is a constant."""
-    constants = initialiser_names(proto.graph)
-    return [value.name for value in proto.graph.input if value.name not in constants]

@@ -16,7 +16,7 @@ import struct
 from collections import ChainMap
 from typing import TYPE_CHECKING
 
-from onnx import AttributeProto, defs
+from onnx import AttributeProto
 
 from balance_core import canonical
 from balance_core.errors import ConfigError

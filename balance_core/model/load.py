@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError, EncodeError
-from onnx import ModelProto, TensorProto, helper
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it has no types
+from onnx import ModelProto, helper
 from pydantic import ValidationError
 
 from balance_core.errors import ConfigError, UnsupportedModel
@@ -69,7 +69,7 @@ def _parsed(data: bytes, what: str) -> ModelProto:
     if len(data) > MAX_MODEL_BYTES:
         raise UnsupportedModel(f"{what} has {len(data)} bytes, more than 2 GiB")
     try:
-        proto = ModelProto.FromString(data)
+        proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError) as error:
         raise ConfigError(f"{what} is not an ONNX model, or is cut short", hint=hint) from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.opset_import:
@@ -81,7 +81,7 @@ def _parsed(data: bytes, what: str) -> ModelProto:
 
 def _serialised(proto: ModelProto) -> bytes:
     try:
-        return proto.SerializeToString(deterministic=True)
+        return bytes(proto.SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
         raise UnsupportedModel("the model has more than 2 GiB") from error
 
@@ -112,9 +112,6 @@ def describe(proto: ModelProto, identifier: str, *, name: str, original: bytes |
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
-    element = value.type.tensor_type.elem_type
-    return TensorSpec(
-        name=value.name,
-        dtype="bool" if element == TensorProto.BOOL else helper.tensor_dtype_to_np_dtype(element).name,
-        shape=shape(value.type) or (),
-    )
+    kind = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    return TensorSpec.model_validate({"name": value.name, "dtype": dtype, "shape": shape(value.type) or ()})

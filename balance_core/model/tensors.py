@@ -65,15 +65,15 @@ def check(tensor: TensorProto) -> None:
 
 def nbytes(tensor: TensorProto) -> int:
     """Return the size of the tensor's elements in bytes, by its declared type and shape; strings count as none."""
-    return prod(tensor.dims) * _SIZES.get(tensor.data_type, 0)
+    return int(prod(tensor.dims)) * _SIZES.get(tensor.data_type, 0)
 
 
 def raw(tensor: TensorProto) -> bytes:
     """Return the elements of a checked tensor as little-endian bytes in row-major order, strings excepted."""
     if tensor.HasField("raw_data"):
-        return tensor.raw_data
-    array = numpy_helper.to_array(tensor)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        return bytes(tensor.raw_data)
+    values = numpy_helper.to_array(tensor)
+    return bytes(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def array(tensor: TensorProto) -> np.ndarray:
@@ -90,26 +90,27 @@ def of_constant(node: NodeProto) -> TensorProto | None:
     """Return what a Constant node holds, None for any other node and for a function's attribute."""
     if node.op_type != "Constant" or node.domain not in {"", "ai.onnx"} or len(node.attribute) != 1:
         return None
-    attribute = node.attribute[0]
+    attribute: AttributeProto = node.attribute[0]
+    found: TensorProto | None = None
     match attribute.name, attribute.type:
         case "value", AttributeProto.TENSOR:
-            return attribute.t
+            found = attribute.t
         case "sparse_value", AttributeProto.SPARSE_TENSOR:
-            return dense(attribute.sparse_tensor)
+            found = dense(attribute.sparse_tensor)
         case "value_float", AttributeProto.FLOAT:
-            return of_array(np.array(attribute.f, dtype=np.float32))
+            found = of_array(np.array(attribute.f, dtype=np.float32))
         case "value_floats", AttributeProto.FLOATS:
-            return of_array(np.array(attribute.floats, dtype=np.float32))
+            found = of_array(np.array(attribute.floats, dtype=np.float32))
         case "value_int", AttributeProto.INT:
-            return of_array(np.array(attribute.i, dtype=np.int64))
+            found = of_array(np.array(attribute.i, dtype=np.int64))
         case "value_ints", AttributeProto.INTS:
-            return of_array(np.array(attribute.ints, dtype=np.int64))
+            found = of_array(np.array(attribute.ints, dtype=np.int64))
         case "value_string", AttributeProto.STRING:
-            return TensorProto(data_type=TensorProto.STRING, string_data=[attribute.s])
+            found = TensorProto(data_type=TensorProto.STRING, string_data=[attribute.s])
         case "value_strings", AttributeProto.STRINGS:
             strings = attribute.strings
-            return TensorProto(data_type=TensorProto.STRING, dims=[len(strings)], string_data=strings)
-    return None
+            found = TensorProto(data_type=TensorProto.STRING, dims=[len(strings)], string_data=strings)
+    return found
 
 
 def dense(sparse: SparseTensorProto) -> TensorProto:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def classifier(build: Build) -> None:
-    """x @ coefficients^T + intercepts; one row of coefficients for two classes scores the second of them."""
+    """X @ coefficients^T + intercepts; one row of coefficients for two classes scores the second of them."""
     raw, count = _product(build, len(build.array("intercepts")))
     labels = build.array("classlabels_ints", np.int64)
     post_transform = build.text("post_transform", "NONE")
@@ -37,7 +37,7 @@ def classifier(build: Build) -> None:
 
 
 def regressor(build: Build) -> None:
-    """x @ coefficients^T + intercepts."""
+    """X @ coefficients^T + intercepts."""
     raw, count = _product(build, int(build.given.get("targets", 1)))
     post_transform = build.text("post_transform", "NONE")
     if count == 1 and post_transform != "NONE":

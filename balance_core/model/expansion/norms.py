@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def instance_normalization(build: Build) -> None:
-    """scale * (x - mean) / sqrt(variance + epsilon) + bias, over all axes but batch and channel."""
+    """Scale * (x - mean) / sqrt(variance + epsilon) + bias, over all axes but batch and channel."""
     x, scale, bias = build.node.input
     sizes = build.shape(x)
     axes = list(range(2, len(sizes)))

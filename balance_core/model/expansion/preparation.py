@@ -24,7 +24,7 @@ def scaler(build: Build) -> None:
 
 
 def normalizer(build: Build) -> None:
-    """x / norm(x) by row, where the norm is the largest number, the sum of sizes (L1) or the length (L2).
+    """X / norm(x) by row, where the norm is the largest number, the sum of sizes (L1) or the length (L2).
 
     A row whose norm is 0 stays as it is: it is divided by 1.
     """
@@ -55,13 +55,13 @@ def array_feature_extractor(build: Build) -> None:
     """The chosen places of the last axis, in two axes at least."""
     x, places = build.node.input
     sizes = build.shape(x)
-    count = prod(build.shape(places))
+    count = int(prod(build.shape(places)))
     chosen = build.add("Gather", x, build.add("Reshape", places, build.constant([count])), axis=len(sizes) - 1)
     build.add("Reshape", chosen, build.constant([*(sizes[:-1] or [1]), count]), into=build.output(0))
 
 
 def _as_float(build: Build) -> str:
-    x = build.node.input[0]
+    x: str = build.node.input[0]
     if build.draft.types[x].tensor_type.elem_type == TensorProto.FLOAT:
         return x
     return build.add("Cast", x, to=TensorProto.FLOAT)

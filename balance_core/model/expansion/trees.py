@@ -91,7 +91,7 @@ def walk(nodes: Nodes) -> list[Tree]:
 
 
 def read_v3(build: Build, prefix: str, dtype: np.dtype) -> Nodes:
-    """Read TreeEnsembleClassifier (prefix `class`) or TreeEnsembleRegressor (prefix `target`); compares in `dtype`."""
+    """Read TreeEnsembleClassifier (prefix `class`) or TreeEnsembleRegressor (`target`), to compare in `dtype`."""
     trees, ids, yes, no, features = (
         build.array(f"nodes_{name}", np.int64).tolist()
         for name in ("treeids", "nodeids", "truenodeids", "falsenodeids", "featureids")

@@ -12,9 +12,18 @@ from balance_core.model.graph import domain
 from balance_core.model.ml import attributes, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from balance_core.model.draft import Draft
+
+
+def fuse(draft: Draft) -> None:
+    """Multiply the weights before a BatchNormalization by its scale and add its shift to the bias.
+
+    Computed in float64 and rounded once. A normalisation whose input others read too, or whose weights are not
+    constant, stays as it is.
+    """
+    if any(node.op_type == "BatchNormalization" for node in draft.nodes):
+        _Fusion(draft).run()
+        draft.clean()
 
 
 class _Affine(NamedTuple):
@@ -24,144 +33,118 @@ class _Affine(NamedTuple):
     shift: np.ndarray
 
 
-def fuse(draft: Draft) -> None:
-    """Multiply the weights before a BatchNormalization by its scale and add its shift to the bias.
+class _Fusion:
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.producer = {name: node for node in draft.nodes for name in node.output if name}
+        self.readers = draft.readers()
 
-    Computed in float64 and rounded once. A normalisation whose input others read too, or whose weights are not
-    constant, stays as it is.
-    """
-    producer = {name: node for node in draft.nodes for name in node.output if name}
-    readers = draft.readers()
-    replaced: dict[int, NodeProto | None] = {}
-    for node in draft.nodes:
-        affine = _affine(node, draft)
-        before = producer.get(node.input[0]) if affine else None
-        if affine is None or before is None or not _is_private(before, draft, readers):
-            continue
-        if before.op_type == "Add":
-            replaced |= _into_add(before, node, affine, draft, producer, readers)
-        elif before.op_type == "MatMul" and _scale_matmul(before, affine.scale, draft):
-            replaced[id(node)] = helper.make_node(
-                "Add", [before.output[0], _new(draft, f"{node.output[0]}_shift", affine.shift, before.input[1])],
-                node.output[:1], name=node.name)  # fmt: skip
-        elif before.op_type in _LAYERS and _LAYERS[before.op_type](before, affine, draft):
-            before.output[0] = node.output[0]
-            replaced[id(node)] = None
-    rewritten = (replaced.get(id(node), node) for node in draft.nodes)
-    draft.nodes = [node for node in rewritten if node is not None]
-    draft.clean()
+    def run(self) -> None:
+        kept = []
+        for node in self.draft.nodes:
+            affine = self._affine(node)
+            before = self._private_producer(node.input[0]) if affine else None
+            if affine is None or before is None:
+                kept.append(node)
+            elif before.op_type == "MatMul" and self._scale_product(before, affine.scale):
+                shift = self._new(f"{node.output[0]}_shift", affine.shift, before.input[1])
+                kept.append(helper.make_node("Add", [before.output[0], shift], node.output[:1], name=node.name))
+            elif self._into(before, affine):
+                before.output[0] = node.output[0]
+                self.producer[node.output[0]] = before
+            else:
+                kept.append(node)
+        self.draft.nodes = kept
 
+    def _private_producer(self, name: str) -> NodeProto | None:
+        """Return the node that computes a value for one reader only."""
+        node = self.producer.get(name)
+        if node is None or domain(node.domain) or any(node.output[1:]) or name in self.draft.outputs:
+            return None
+        return node if len(self.readers.get(name, ())) == 1 else None
 
-def _is_private(node: NodeProto, draft: Draft, readers: dict[str, list[NodeProto]]) -> bool:
-    [name, *rest] = node.output
-    return not domain(node.domain) and not any(rest) and len(readers[name]) == 1 and name not in draft.outputs
+    def _affine(self, node: NodeProto) -> _Affine | None:
+        """Return what a BatchNormalization with constant statistics does to each channel (ONNX, its definition)."""
+        if (
+            node.op_type != "BatchNormalization"
+            or domain(node.domain)
+            or len(node.input) != 5
+            or any(node.output[1:])
+        ):
+            return None
+        found = [self._float64(name) for name in node.input[1:]]
+        if any(value is None or value.ndim != 1 for value in found):
+            return None
+        scale, bias, mean, variance = (np.asarray(value) for value in found)
+        epsilon = attributes(node).get("epsilon", np.float32(1e-5))
+        with np.errstate(all="ignore"):
+            factor = scale / np.sqrt(variance + float(epsilon))
+            shift = bias - mean * factor
+        return _Affine(factor, shift) if np.isfinite(factor).all() and np.isfinite(shift).all() else None
 
-
-def _affine(node: NodeProto, draft: Draft) -> _Affine | None:
-    """Return what a BatchNormalization with constant statistics does to each channel (ONNX, its definition)."""
-    if node.op_type != "BatchNormalization" or domain(node.domain) or len(node.input) != 5 or any(node.output[1:]):
-        return None
-    found = [draft.constant(name) for name in node.input[1:]]
-    if any(value is None or value.ndim != 1 for value in found):
-        return None
-    scale, bias, mean, variance = (np.asarray(value, dtype=np.float64) for value in found)
-    epsilon = float(attributes(node).get("epsilon", np.float32(1e-5)))
-    with np.errstate(all="ignore"):
-        factor = scale / np.sqrt(variance + epsilon)
-        shift = bias - mean * factor
-    return _Affine(factor, shift) if np.isfinite(factor).all() and np.isfinite(shift).all() else None
-
-
-def _new(draft: Draft, stem: str, values: np.ndarray, like: str) -> str:
-    """Add a constant of the same element type as another one, and return its name."""
-    name = draft.fresh(stem)
-    dtype = tensors.array(draft.constants[like]).dtype
-    draft.constants[name] = tensors.of_array(values.astype(dtype), name)
-    return name
-
-
-def _set_bias(node: NodeProto, affine: _Affine, bias: np.ndarray | None, draft: Draft) -> None:
-    """Give the layer the bias that it has after the normalisation."""
-    values = affine.shift if bias is None else bias * affine.scale + affine.shift
-    del node.input[2:]
-    node.input.append(_new(draft, f"{node.input[1]}_bias", values, node.input[1]))
-
-
-def _bias(node: NodeProto, draft: Draft) -> tuple[bool, np.ndarray | None]:
-    """Return whether the layer's bias is known, and the bias."""
-    if len(node.input) < 3 or not node.input[2]:
-        return True, None
-    value = draft.constant(node.input[2])
-    return value is not None, None if value is None else value.astype(np.float64)
-
-
-def _conv(node: NodeProto, affine: _Affine, draft: Draft) -> bool:
-    weights, (known, bias) = draft.constant(node.input[1]), _bias(node, draft)
-    if weights is None or not known:
+    def _into(self, node: NodeProto, affine: _Affine) -> bool:
+        """Change the node so that it computes what the normalisation made of its output, if it can."""
+        match node.op_type:
+            case "Conv" | "ConvTranspose" | "Gemm":
+                return self._layer(node, affine)
+            case "Add":
+                return self._add(node, affine)
         return False
-    if node.op_type == "Conv":  # (outputs, inputs / groups, ...)
-        scaled = weights * affine.scale.reshape(-1, *[1] * (weights.ndim - 1))
-    else:  # ConvTranspose: (inputs, outputs / groups, ...), the groups one after another
-        groups = attributes(node).get("group", 1)
-        grouped = weights.reshape(groups, -1, *weights.shape[1:])
-        scaled = (grouped * affine.scale.reshape(groups, 1, -1, *[1] * (weights.ndim - 2))).reshape(weights.shape)
-    node.input[1] = _new(draft, f"{node.input[1]}_fused", scaled, node.input[1])
-    _set_bias(node, affine, bias, draft)
-    return True
 
+    def _layer(self, node: NodeProto, affine: _Affine) -> bool:
+        weights, given = self._float64(node.input[1]), attributes(node)
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        bias = self._float64(node.input[2]) if has_bias else np.zeros(1)
+        if weights is None or bias is None or bias.size not in {1, affine.scale.size}:
+            return False
+        spatial = [1] * (weights.ndim - 2)
+        if node.op_type == "Conv":  # (outputs, inputs / groups, ...)
+            weights = weights * affine.scale.reshape(-1, 1, *spatial)
+        elif node.op_type == "ConvTranspose":  # (inputs, outputs / groups, ...), the groups one after another
+            groups = given.get("group", 1)
+            grouped = weights.reshape(groups, -1, *weights.shape[1:])
+            weights = (grouped * affine.scale.reshape(groups, 1, -1, *spatial)).reshape(weights.shape)
+        else:
+            if bias.ndim == 2 and bias.shape[0] > 1:  # one number for each row, not for each channel
+                return False
+            bias = bias * given.get("beta", 1.0)
+            weights = weights * (affine.scale[:, None] if given.get("transB", 0) else affine.scale)
+            kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        like = node.input[1]
+        fused = self._new(f"{like}_fused", weights, like)
+        node.input[1:] = [fused, self._new(f"{like}_bias", bias.reshape(-1) * affine.scale + affine.shift, like)]
+        return True
 
-def _gemm(node: NodeProto, affine: _Affine, draft: Draft) -> bool:
-    given = attributes(node)
-    weights, (known, bias) = draft.constant(node.input[1]), _bias(node, draft)
-    if weights is None or not known or (bias is not None and bias.ndim == 2 and bias.shape[0] > 1):
-        return False
-    if bias is not None:
-        bias = np.broadcast_to(bias.reshape(-1) * given.get("beta", 1.0), affine.scale.shape)
-    scaled = weights * (affine.scale[:, None] if given.get("transB", 0) else affine.scale)
-    node.input[1] = _new(draft, f"{node.input[1]}_fused", scaled, node.input[1])
-    _set_bias(node, affine, bias, draft)
-    kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    return True
+    def _add(self, node: NodeProto, affine: _Affine) -> bool:
+        """Fuse into x @ W + b."""
+        old = next((name for name in node.input if name in self.draft.constants), "")
+        product = self._private_producer(next((name for name in node.input if name != old), ""))
+        bias = self._float64(old)
+        if product is None or product.op_type != "MatMul" or bias is None:
+            return False
+        if bias.size not in {1, bias.shape[-1] if bias.ndim else 1} or not self._scale_product(product, affine.scale):
+            return False
+        fused = self._new(f"{old}_fused", bias.reshape(-1) * affine.scale + affine.shift, old)
+        node.input[:] = [fused if name == old else name for name in node.input]
+        return True
 
+    def _scale_product(self, node: NodeProto, scale: np.ndarray) -> bool:
+        """Scale the columns of x @ W, where the channels are the last of two axes."""
+        weights, sizes = self._float64(node.input[1]), shape(self.draft.types.get(node.input[0]))
+        if weights is None or weights.ndim != 2 or sizes is None or len(sizes) != 2:
+            return False
+        node.input[1] = self._new(f"{node.input[1]}_fused", weights * scale, node.input[1])
+        return True
 
-def _scale_matmul(node: NodeProto, scale: np.ndarray, draft: Draft) -> bool:
-    """Scale the columns of x @ W, where the channels are the last of two axes."""
-    weights, sizes = draft.constant(node.input[1]), shape(draft.types.get(node.input[0]))
-    if weights is None or weights.ndim != 2 or sizes is None or len(sizes) != 2:
-        return False
-    node.input[1] = _new(draft, f"{node.input[1]}_fused", weights * scale, node.input[1])
-    return True
+    def _float64(self, name: str) -> np.ndarray | None:
+        value = self.draft.constant(name)
+        return None if value is None else value.astype(np.float64)
 
-
-def _into_add(
-    node: NodeProto,
-    normalisation: NodeProto,
-    affine: _Affine,
-    draft: Draft,
-    producer: dict[str, NodeProto],
-    readers: dict[str, list[NodeProto]],
-) -> dict[int, NodeProto | None]:
-    """Fuse into a matrix product with a bias: x @ W + b."""
-    position = next((i for i, name in enumerate(node.input) if name in draft.constants), None)
-    product = producer.get(node.input[1 - position]) if position is not None else None
-    if position is None or product is None or product.op_type != "MatMul" or not _is_private(product, draft, readers):
-        return {}
-    bias = tensors.array(draft.constants[node.input[position]]).astype(np.float64)
-    if bias.size not in {1, affine.scale.size} or bias.shape[-1:] != (bias.size,)[: bias.ndim]:
-        return {}
-    old = node.input[position]
-    if bias.ndim > 2 or not _scale_matmul(product, affine.scale, draft):
-        return {}
-    values = np.broadcast_to(bias.reshape(-1), affine.scale.shape) * affine.scale + affine.shift
-    node.input[position] = _new(draft, f"{old}_fused", values, old)
-    node.output[0] = normalisation.output[0]
-    return {id(normalisation): None}
-
-
-_LAYERS: dict[str, Callable[[NodeProto, _Affine, Draft], bool]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv,
-    "Gemm": _gemm,
-}
+    def _new(self, stem: str, values: np.ndarray, like: str) -> str:
+        """Add a constant of the same element type as another one, and return its name."""
+        name = self.draft.fresh(stem)
+        dtype = tensors.array(self.draft.constants[like]).dtype
+        self.draft.constants[name] = tensors.of_array(values.astype(dtype), name)
+        return name

@@ -16,49 +16,42 @@ BATCH_SYMBOLS = frozenset({"n", "b", "bs", "batch", "batch_size", "batchsize", "
 
 
 def fix(draft: Draft, sizes: Mapping[str, int]) -> None:
-    """Write sizes in place of symbols: those given, and 1 for a batch.
+    """Write sizes in place of symbols: those given, and 1 for the batch.
 
-    A first dimension without a name, or whose symbol is a usual word for batch or stands in first place only, is the
-    batch. An unnamed dimension elsewhere goes by `INPUT.AXIS`. Raises UnsupportedModel that names every dimension
-    left open, ConfigError for sizes below 1 and names that the model does not have.
+    The batch is what a usual word for it names; where no word does, it is every open first dimension. An unnamed
+    dimension goes by `INPUT.AXIS`. Raises UnsupportedModel that names every other dimension left open, ConfigError
+    for sizes below 1 and for names that the model does not have.
     """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ConfigError(f"dimension {name!r} cannot be {size}", hint=f"--dim {name}=1, or any larger number")
-    elsewhere = {
-        dimension.dim_param
-        for kind in draft.inputs.values()
-        for dimension in kind.tensor_type.shape.dim[1:]
-        if dimension.dim_param
-    }
+    open_ones = [
+        (name, axis, dimension)
+        for name, kind in draft.inputs.items()
+        for axis, dimension in enumerate(kind.tensor_type.shape.dim)
+        if dimension.dim_value < 1
+    ]
+    says_batch = any(dimension.dim_param.lower() in BATCH_SYMBOLS for _, _, dimension in open_ones)
     known = set()
     issues = []
-    for name, kind in draft.inputs.items():
-        for axis, dimension in enumerate(kind.tensor_type.shape.dim):
-            if dimension.HasField("dim_value") and dimension.dim_value > 0:
-                continue
-            names = {dimension.dim_param, f"{name}.{axis}"} - {""}
-            known |= names
-            symbol = dimension.dim_param or f"{name}.{axis}"
-            given = names & sizes.keys()
-            is_batch = axis == 0 and (symbol not in elsewhere or symbol.lower() in BATCH_SYMBOLS)
-            if given:
-                dimension.dim_value = sizes[min(given)]
-            elif is_batch or symbol.lower() in BATCH_SYMBOLS:
-                dimension.dim_value = 1
-            else:
-                issues.append(
-                    NodeIssue(
-                        name, "input", f"dimension {axis} ({symbol}) has no fixed size", f"--dim {symbol}=NUMBER"
-                    )
-                )
+    for name, axis, dimension in open_ones:
+        symbol = dimension.dim_param or f"{name}.{axis}"
+        known.add(symbol)
+        is_batch = symbol.lower() in BATCH_SYMBOLS or (axis == 0 and not (says_batch and dimension.dim_param))
+        if symbol in sizes:
+            dimension.dim_value = _positive(symbol, sizes[symbol])
+        elif is_batch:
+            dimension.dim_value = 1
+        else:
+            reason = f"its dimension {axis} ({symbol}) has no fixed size"
+            issues.append(NodeIssue(name, "input", reason, f"--dim {symbol}=NUMBER"))
     unknown = sorted(sizes.keys() - known)
     if unknown:
-        open_ones = ", ".join(sorted(known)) or "none"
-        raise ConfigError(f"the model has no open dimension {unknown[0]!r}", hint=f"its open dimensions: {open_ones}")
+        names = ", ".join(sorted(known)) or "none"
+        raise ConfigError(f"the model has no open dimension {unknown[0]!r}", hint=f"its open dimensions: {names}")
     if issues:
-        raise UnsupportedModel(
-            "some dimensions of the inputs are open",
-            issues=issues,
-            hint="give each a size: " + " ".join(str(item.mend) for item in issues),
-        )
+        hint = "give each a size: " + " ".join(sorted({str(item.mend) for item in issues}))
+        raise UnsupportedModel("some dimensions of the inputs are open", issues=issues, hint=hint)
+
+
+def _positive(symbol: str, size: int) -> int:
+    if not 0 < size < 2**31:
+        raise ConfigError(f"dimension {symbol!r} cannot be {size}", hint=f"--dim {symbol}=1, or a larger number")
+    return size

@@ -18,7 +18,7 @@ from balance_core.model.passes import branches
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
 
-MAX_FOLDED_BYTES = 2 * 2**30
+MAX_FOLDED_BYTES = tensors.MAX_MODEL_BYTES
 """Most bytes that all folded values may take together: a small file must not ask for unbounded memory or time."""
 MAX_FOLDED_WORK = 2**32
 """Most multiplications in one folded matrix product."""
@@ -27,16 +27,21 @@ MAX_LOOPED_ELEMENTS = 2**20
 SMALL_ELEMENTS = 4096
 """Constants up to this size are shown to shape inference: shapes, axes and indices are."""
 
-_VECTORISED = frozenset(
-    "Abs Add And ArgMax ArgMin BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitShift Cast CastLike Ceil Clip Concat "
-    "ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements Greater "
-    "GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg Not Or Pad Pow "
-    "QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round Sigmoid "
-    "Sign Sin Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor".split()
-)
-_LOOPED = frozenset("Compress CumSum GatherND NonZero OneHot ScatterElements ScatterND TopK Unique".split())
-_UNBOUNDED_INFERENCE = frozenset({"NonZero", "Compress", "Unique"})
-"""Their result's size is not inferred, and is never much larger than their input."""
+_VECTORISED = frozenset({
+    "Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast",
+    "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
+    "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "Greater", "GreaterOrEqual", "Identity",
+    "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or",
+    "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Split", "Sqrt", "Squeeze",
+    "Sub", "Sum", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
+})  # fmt: skip
+"""Operators whose constant results are computed; where others read constants only, they stay as they are."""
+_LOOPED = frozenset({
+    "Compress", "CumSum", "GatherND", "NonZero", "OneHot", "ScatterElements", "ScatterND", "TopK", "Unique",
+})  # fmt: skip
+_NOT_INFERRED = frozenset({"Compress", "NonZero", "Unique"})
+"""The size of their result is not inferred, and is of the order of their input's."""
 
 
 def fold(draft: Draft) -> None:
@@ -69,88 +74,89 @@ class _Fold:
                 for name, tensor in constants.items():
                     self._define(name, tensor, node)
                 continue
+            constant = tensors.of_constant(node)  # of a branch; the others are constants of the draft already
+            if constant is not None:
+                self._define(node.output[0], constant, node)
+                continue
             self._infer(node)
-            values = self._evaluate(node)
+            values = self._evaluated(node)
             if values is None:
                 kept.append(node)
-                continue
-            for name, value in zip(node.output, values, strict=False):
-                if name:
-                    self._define(name, tensors.of_array(np.asarray(value), name), node)
+            for name, value in (values or {}).items():
+                self._define(name, tensors.of_array(value, name), node)
         self.draft.nodes = kept
         self.draft.types = self.types
 
     def _define(self, name: str, tensor: TensorProto, node: NodeProto) -> None:
         self.budget -= tensors.nbytes(tensor)
         if self.budget < 0:
-            raise UnsupportedModel("its constants do not fit 2 GiB", issues=[issue(node, "the folding ended here")])
+            raise UnsupportedModel("the model's constants grow beyond 2 GiB", issues=[issue(node, "no room for it")])
         self.draft.constants[name] = tensor
         self.types[name] = _type(tensor)
 
     def _infer(self, node: NodeProto) -> None:
-        definition = schema(node, self.draft.versions)
-        if definition is None or any(name not in self.types for name in needs(node)):
+        definition, read = schema(node, self.draft.versions), needs(node)
+        if definition is None or not read <= self.types.keys():
             return
-        data = {
+        small = {
             name: self.draft.constants[name]
             for name in node.input
             if name in self.draft.constants and prod(self.draft.constants[name].dims) <= SMALL_ELEMENTS
         }
-        known = {name: self.types[name] for name in needs(node)}
+        known = {name: self.types[name] for name in read}
         try:
-            found = shape_inference.infer_node_outputs(definition, node, known, data, opset_imports=self.imports)
-        except Exception as error:  # onnx raises many types, RuntimeError and InferenceError among them
+            found = shape_inference.infer_node_outputs(definition, node, known, small, opset_imports=self.imports)
+        except Exception as error:  # onnx raises RuntimeError, InferenceError, ValidationError and others
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise ConfigError(
-                f"node {label(node)!r} [{operator(node)}] does not fit its inputs: {_first_line(error)}",
+                f"node {label(node)!r} [{operator(node)}] does not fit its inputs: {reason}",
                 hint="check the shapes that the model was exported with, and --dim NAME=NUMBER",
             ) from error
         self.types |= {name: kind for name, kind in found.items() if name and kind.WhichOneof("value")}
         ml.infer(node, self.types)
 
-    def _shape(self, name: str) -> tuple[int, ...] | None:
-        return ml.shape(self.types.get(name))
-
-    def _evaluate(self, node: NodeProto) -> list[np.ndarray] | None:
-        """Return the node's outputs where they are constant and it is safe to compute them."""
-        if domain(node.domain):
+    def _evaluated(self, node: NodeProto) -> dict[str, np.ndarray] | None:
+        """Return the node's outputs by name where they are constant and cheap enough to compute."""
+        if domain(node.domain) or not node.input:
             return None
         if node.op_type in {"Shape", "Size"}:
-            sizes = self._shape(node.input[0]) if node.input else None
-            if sizes is None:
-                return None
-            if node.op_type == "Size":
-                return [np.array(prod(sizes), dtype=np.int64)]
-            ends = {attribute.name: attribute.i for attribute in node.attribute}
-            return [np.array(sizes[ends.get("start") : ends.get("end")], dtype=np.int64)]
-        if any(name and name not in self.draft.constants for name in node.input) or not self._affordable(node):
+            return self._measured(node)
+        constants = self.draft.constants
+        if not all(name in constants for name in node.input if name) or not self._is_affordable(node):
             return None
-        inputs = {name: self.draft.constants[name] for name in node.input if name}
-        if any(tensor.data_type == TensorProto.STRING for tensor in inputs.values()):
-            return None
-        graph = helper.make_graph(
-            [node], "constant", [], [helper.make_empty_tensor_value_info(o) for o in node.output if o]
-        )
-        model = helper.make_model(graph, opset_imports=self.imports)
+        inputs = {name: tensors.array(constants[name]) for name in node.input if name}
+        outputs = [name for name in node.output if name]
+        values = [helper.make_empty_tensor_value_info(name) for name in outputs]
+        model = helper.make_model(helper.make_graph([node], "constant", [], values), opset_imports=self.imports)
         try:
             with np.errstate(all="ignore"):
-                values = ReferenceEvaluator(model).run(None, {name: tensors.array(t) for name, t in inputs.items()})
+                results = ReferenceEvaluator(model).run(None, inputs)
         except Exception:  # noqa: BLE001  # the evaluator lacks some cases: then the node stays, and nothing is lost
             return None
-        results = iter(values)
-        return [np.asarray(next(results)) if name else np.empty(0) for name in node.output]
+        return dict(zip(outputs, map(np.asarray, results), strict=True))
 
-    def _affordable(self, node: NodeProto) -> bool:
+    def _measured(self, node: NodeProto) -> dict[str, np.ndarray] | None:
+        """Return the result of Shape or Size where the shape is known."""
+        sizes = ml.shape(self.types.get(node.input[0]))
+        if sizes is None:
+            return None
+        if node.op_type == "Size":
+            return {node.output[0]: np.array(prod(sizes), dtype=np.int64)}
+        given = ml.attributes(node)
+        return {node.output[0]: np.array(sizes[given.get("start") : given.get("end")], dtype=np.int64)}
+
+    def _is_affordable(self, node: NodeProto) -> bool:
+        """Return whether computing the node takes bounded memory and time, by the shapes that were inferred."""
         looped = node.op_type in _LOOPED
-        if not looped and node.op_type not in _VECTORISED:
+        kinds = [self.types.get(name) for name in node.input if name]
+        if not (looped or node.op_type in _VECTORISED) or any(kind is None for kind in kinds):
             return False
-        read = [self._shape(name) for name in node.input if name]
-        made = [self._shape(name) for name in node.output if name]
-        if node.op_type in _UNBOUNDED_INFERENCE:
-            made = read
-        sizes = [prod(found) for found in made if found is not None]
-        if len(sizes) < len(made) or sum(sizes) * 16 > self.budget:
+        if any(kind.tensor_type.elem_type == TensorProto.STRING for kind in kinds if kind is not None):
             return False
-        if looped and sum(sizes) > MAX_LOOPED_ELEMENTS:
+        read = [ml.shape(kind) for kind in kinds]
+        made = [ml.shape(self.types.get(name)) for name in node.output if name]
+        sizes = [prod(found) for found in (read if node.op_type in _NOT_INFERRED else made) if found is not None]
+        if len(sizes) < len(made) or sum(sizes) * 16 > self.budget or (looped and sum(sizes) > MAX_LOOPED_ELEMENTS):
             return False
         inner = read[0][-1] if node.op_type == "MatMul" and read[0] else 1
         return sum(sizes) * inner <= MAX_FOLDED_WORK
@@ -158,7 +164,3 @@ class _Fold:
 
 def _type(tensor: TensorProto) -> TypeProto:
     return helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from balance_core.model import tensors
 from balance_core.model.draft import LABELS_KEY
-from balance_core.model.graph import domain, label
+from balance_core.model.graph import domain
 from balance_core.model.ml import DOMAIN, attributes
 
 if TYPE_CHECKING:
@@ -25,7 +25,19 @@ _NAMED_BY = {
     "LabelEncoder": ("values_strings", "values_int64s"),
 }
 """The attribute that names the results of an operator, and the one that numbers them."""
-_MOVES = frozenset("ArrayFeatureExtractor Flatten Gather Identity Reshape Squeeze Slice Transpose Unsqueeze".split())
+_MOVES = frozenset(
+    [
+        "ArrayFeatureExtractor",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Reshape",
+        "Squeeze",
+        "Slice",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
 """Operators that hand on what their first input holds, unchanged."""
 
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, TypeProto
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.model import ml
 from balance_core.model.graph import domain, issue, label, operator, schema, subgraphs
-from balance_core.model.tensors import MAX_MODEL_BYTES, type_name
+from balance_core.model.tensors import MAX_MODEL_BYTES, nbytes, type_name
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -47,52 +47,41 @@ def unsupported(draft: Draft) -> None:
 
 
 def too_large(draft: Draft) -> None:
-    """Raise UnsupportedModel for constants of more than 2 GiB, and a value of more than MAX_VALUE_ELEMENTS."""
-    from balance_core.model.tensors import nbytes
-
+    """Raise UnsupportedModel for constants of more than 2 GiB."""
     total = sum(map(nbytes, draft.constants.values()))
     if total > MAX_MODEL_BYTES:
         raise UnsupportedModel(f"the model's constants take {total} bytes, more than 2 GiB")
 
 
 def _inputs(draft: Draft) -> list[NodeIssue]:
-    issues = []
-    for name, kind in draft.inputs.items():
-        problem = _type_problem(kind)
-        if problem:
-            issues.append(NodeIssue(name, "input", problem))
-    return issues
+    problems = ((name, _type_problem(kind)) for name, kind in draft.inputs.items())
+    return [NodeIssue(name, "input", problem) for name, problem in problems if problem]
 
 
 def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
     """Return what is wrong with the node itself, None for nothing; its inputs' own faults are not repeated."""
-    if domain(node.domain) not in draft.versions:
-        return issue(node, f"the model does not import the domain {domain(node.domain) or 'ai.onnx'!r}")
-    if schema(node, draft.versions) is None:
-        version = draft.versions[domain(node.domain)]
-        return issue(
-            node,
-            f"ONNX knows no such operator at opset {version}",
-            "write it with operators of ONNX, or define it as a function of the model",
+    name = domain(node.domain)
+    problem: tuple[str, str | None] | None = None
+    if name not in draft.versions:
+        problem = f"the model does not import the domain {name or 'ai.onnx'!r}", None
+    elif schema(node, draft.versions) is None:
+        problem = (
+            f"ONNX knows no such operator at opset {draft.versions[name]}",
+            ("write it with operators of ONNX, or define it as a function of the model"),
         )
-    if node.op_type in _CONTROL or any(subgraphs(node)):
-        return issue(
-            node,
+    elif node.op_type in _CONTROL or any(subgraphs(node)):
+        problem = (
             "its control flow depends on the input, or repeats: it is not unrolled",
-            "export the model with the branch or the number of steps fixed",
+            ("export the model with the branch or the number of steps fixed"),
         )
-    if node.op_type in _RANDOM:
-        return issue(node, "it draws random numbers", "export the model for inference")
-    training = ml.attributes(node).get("training_mode") or (node.op_type == "Dropout")
-    if training and not domain(node.domain):
-        return issue(node, "it is in training mode", "export the model for inference: model.eval()")
-    if any(name and _type_problem(draft.types.get(name)) for name in node.input):
-        return None
-    for name in filter(None, node.output):
-        problem = _type_problem(draft.types.get(name))
-        if problem:
-            return issue(node, problem)
-    return None
+    elif not name and node.op_type in _RANDOM:
+        problem = "it draws random numbers", "export the model for inference"
+    elif not name and (node.op_type == "Dropout" or ml.attributes(node).get("training_mode")):
+        problem = "it is in training mode", "export the model for inference: model.eval()"
+    elif not any(read and _type_problem(draft.types.get(read)) for read in node.input):
+        problems = (_type_problem(draft.types.get(made)) for made in node.output if made)
+        problem = next(((found, None) for found in problems if found), None)
+    return issue(node, *problem) if problem else None
 
 
 def _type_problem(kind: TypeProto | None) -> str | None:
