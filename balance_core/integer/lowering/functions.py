@@ -137,8 +137,7 @@ def square_root(r: Reals, x: Real) -> Real:
     # The root of a power of four is a power of two; guard bits keep the roots of small integers apart.
     quarter = power_of_two_at_least(x.scale)
     quarter = quarter if (quarter.numerator * quarter.denominator).bit_length() % 2 else quarter / 2
-    mantissa_bits = max(4, r.bits - 2)
-    mantissa_bits += mantissa_bits % 2
+    mantissa_bits = 2 * max(2, (r.bits + 2) // 4)  # Heron's step squares the table's error of 2^-(m + 1)
     width = half_up(x.fact.hi * x.scale / quarter).bit_length()
     guard = min(r.bits + GUARD, (58 - mantissa_bits - width) // 2)
     fine = r.to_scale(x, quarter / Fraction(4) ** guard)

@@ -66,9 +66,10 @@ class Graph:
         array = np.ascontiguousarray(integers, dtype=np.int64)
         bound = (1 << max(1, int(np.abs(array).max()).bit_length())) - 1
         op = Constant(tuple(int(n) for n in array.shape), -bound, bound, None)
-        return self._weight(op, array, scale)
+        return self.declared(op, array, scale)
 
-    def _weight(self, op: Constant, array: np.ndarray, scale: Fraction) -> Real:
+    def declared(self, op: Constant, array: np.ndarray, scale: Fraction = Fraction(1)) -> Real:
+        """Add a weight whose declared range is given."""
         key = ("weight", op.key, array.tobytes(), scale)
         if key not in self._known:
             self._known[key] = self._append(op, (), scale, array[None]).tensor
@@ -84,7 +85,7 @@ class Graph:
                 array = op.run([self.values[inputs[0]]], ())[0]
                 if source.values is not None:
                     return self.constant(array, scale)
-                return self._weight(Constant(op.to, source.lo, source.hi, None), np.ascontiguousarray(array), scale)
+                return self.declared(Constant(op.to, source.lo, source.hi, None), np.ascontiguousarray(array), scale)
             if isinstance(source, Wire):  # one re-indexing instead of two
                 op = Wire.from_index(source.index().reshape(-1)[op.index()])
                 inputs = self.nodes[inputs[0]].inputs

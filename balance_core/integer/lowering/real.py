@@ -14,6 +14,7 @@ from balance_core.integer.operations import (
     Add,
     ArgMax,
     Clamp,
+    Constant,
     Conv2d,
     Divide,
     Less,
@@ -140,6 +141,10 @@ class Reals:
         exact = all(x.exact for x in operands)
         return self.graph.emit(Wire.from_index(index), *operands, scale=operands[0].scale, exact=exact)
 
+    def copies(self, index: np.ndarray, x: Real) -> Real:
+        """Re-index into more elements than there were: what is copied is narrowed before, not each copy."""
+        return self.wire(index, self.narrow(x) if index.size > x.fact.size else x)
+
     def reshape(self, x: Real, shape: Sequence[int]) -> Real:
         """Give a tensor another shape of as many elements."""
         return x if tuple(shape) == x.shape else self.wire(positions(x.shape).reshape(tuple(shape)), x)
@@ -150,7 +155,7 @@ class Reals:
 
     def expand(self, x: Real, shape: Sequence[int]) -> Real:
         """Broadcast to a shape, in ONNX's way."""
-        return self.wire(np.broadcast_to(positions(x.shape), tuple(shape)), x)
+        return self.copies(np.broadcast_to(positions(x.shape), tuple(shape)), x)
 
     def aligned_rank(self, *operands: Real) -> list[Real]:
         """Give operands equal rank, in ONNX's way: axes of size 1 in front."""
@@ -318,6 +323,16 @@ class Reals:
         a, b = self.aligned_rank(self.narrow(x), self.narrow(y))
         return self.graph.emit(MatMul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
 
+    def matmul_exact(self, x: Real, y: Real) -> Real:
+        """Matrix product without narrowing."""
+        a, b = self.aligned_rank(x, y)
+        return self.graph.emit(MatMul(), a, b, scale=a.scale * b.scale)
+
+    def mul_paths(self, x: Real, paths: np.ndarray) -> Real:
+        """Multiply by a matrix of -1, 0 and 1, exactly."""
+        op = Constant(tuple(int(n) for n in paths.shape), -1, 1, None)
+        return self.graph.emit(MatMul(), x, self.graph.declared(op, paths), scale=x.scale, exact=True)
+
     def conv2d(self, x: Real, w: Real, strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int],
                groups: int) -> Real:
         """Convolution, both narrowed; the accumulator stays wide."""
@@ -329,8 +344,8 @@ class Reals:
         """x / y for a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
         a, b = self.aligned_rank(x, y)
         seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
-        largest = max(1, int(np.ceil(float((np.abs(seen_x) / np.maximum(seen_y, 1)).max()))))
-        shift = max(0, bits - largest.bit_length())
+        largest = float((np.abs(seen_x) / np.maximum(seen_y, 1)).max())
+        shift = bits - int(np.frexp(largest)[1])  # frexp: largest < 2^exponent
         room = (SAFE // (4 * max(1, a.fact.magnitude))).bit_length() - 1
         shift = max(0, min(shift, room))
         wide = self.times_integer(Real(a.tensor, a.scale, a.fact), 2**shift)

@@ -46,6 +46,7 @@ def load() -> dict[tuple[str, str], Rule]:
     from balance_core.integer.lowering.rules import (  # noqa: F401 - imported to register
         activation,
         arithmetic,
+        classic,
         indexing,
         linear,
         logic,

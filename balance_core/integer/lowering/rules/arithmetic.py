@@ -33,7 +33,7 @@ MAX_EXPONENTS = 16
 """Most distinct exponents of one Pow; each needs a table."""
 
 
-def combined(node: Node, function: Binary, left: Value, right: Value) -> Curve | None:
+def combined(function: Binary, left: Value, right: Value) -> Curve | None:
     """Return the pending function of one tensor that two operands make, if they do.
 
     They do when at least one is pending, and the other is a scalar, or depends on the same tensor alone.
@@ -46,16 +46,25 @@ def combined(node: Node, function: Binary, left: Value, right: Value) -> Curve |
     if a is None or b is None:
         return None
     f, g = a.function, b.function
-    del node
     return Curve(source, lambda x: function(f(x), g(x)))
 
 
 def _as_curve(value: Value, source: Real) -> Curve | None:
-    if isinstance(value, Curve):
-        return value if (value.source.tensor, value.source.scale) == (source.tensor, source.scale) else None
-    if isinstance(value, Real):
-        same = (value.tensor, value.scale) == (source.tensor, source.scale)
-        return Curve(source, lambda x: x) if same else None
+    """Return a value as a function of `source`, if it is one; scales of one tensor may differ by a factor."""
+    if isinstance(value, (Curve, Real)):
+        own = value.source if isinstance(value, Curve) else value
+        if own.tensor != source.tensor:
+            return None
+        factor = own.scale / source.scale
+        inner = value.function if isinstance(value, Curve) else None
+        if factor == 1:
+            return value if isinstance(value, Curve) else Curve(source, lambda x: x)
+
+        def rescaled(x: Decimal) -> Decimal:
+            y = x * tables.exact(factor)
+            return y if inner is None else inner(y)
+
+        return Curve(source, rescaled)
     if value.size == 1 and value.ndim <= len(source.shape) and np.isfinite(value.astype(np.float64)).all():
         number = tables.exact(Fraction(value.reshape(-1)[0].item()))
         return Curve(source, lambda _: number)
@@ -68,7 +77,7 @@ def add(node: Node) -> Value:
     result = node.value(0)
     for place in range(1, len(node.operands)):
         term = node.value(place)
-        pending = combined(node, FUNCTIONS["Add"], result, term)
+        pending = combined(FUNCTIONS["Add"], result, term)
         if pending is not None:
             result = pending
         elif isinstance(term, np.ndarray):
@@ -95,7 +104,7 @@ def _add_constant(node: Node, value: Value, term: np.ndarray) -> Value:
 def sub(node: Node) -> Value:
     """Differences."""
     left, right = node.value(0), node.value(1)
-    pending = combined(node, FUNCTIONS["Sub"], left, right)
+    pending = combined(FUNCTIONS["Sub"], left, right)
     if pending is not None:
         return pending
     if isinstance(right, np.ndarray) and not node.is_integer(0):
@@ -109,7 +118,7 @@ def sub(node: Node) -> Value:
 def mul(node: Node) -> Value:
     """Products; a scalar constant is taken by the scale."""
     left, right = node.value(0), node.value(1)
-    pending = combined(node, FUNCTIONS["Mul"], left, right)
+    pending = combined(FUNCTIONS["Mul"], left, right)
     if pending is not None:
         return pending
     if isinstance(left, np.ndarray):
@@ -127,7 +136,7 @@ def div(node: Node) -> Value:
     left, right = node.value(0), node.value(1)
     if node.is_integer(0):
         return truncated(node, node.real(0), node.real(1))
-    pending = combined(node, FUNCTIONS["Div"], left, right)
+    pending = combined(FUNCTIONS["Div"], left, right)
     if pending is not None:
         return pending
     if isinstance(right, np.ndarray):
@@ -200,7 +209,7 @@ def extreme(node: Node) -> Value:
     result = node.value(0)
     for place in range(1, len(node.operands)):
         other = node.value(place)
-        pending = combined(node, FUNCTIONS[node.op], result, other)
+        pending = combined(FUNCTIONS[node.op], result, other)
         if pending is not None:
             result = pending
             continue

@@ -140,7 +140,7 @@ def resize(node: Node) -> Value:
     axes = []
     for n, m, scale in zip(x.shape, sizes, scales, strict=True):
         axes.append(np.clip([_nearest(i, n, m, scale, mapping, rounding) for i in range(m)], 0, n - 1))
-    return node.reals.wire(positions(x.shape)[np.ix_(*axes)], x)
+    return node.reals.copies(positions(x.shape)[np.ix_(*axes)], x)
 
 
 def _targets(node: Node, shape: tuple[int, ...]) -> tuple[list[int], list[Fraction]]:

@@ -166,7 +166,7 @@ def expand(node: Node) -> Value:
 def tile(node: Node) -> Value:
     """Repeated along each axis."""
     x = node.real(0)
-    return node.reals.wire(np.tile(positions(x.shape), [int(n) for n in node.constant(1)]), x)
+    return node.reals.copies(np.tile(positions(x.shape), [int(n) for n in node.constant(1)]), x)
 
 
 @rule("DepthToSpace")
