@@ -1,0 +1,82 @@
+"""The graph that ezkl is given: the model, with what ezkl lacks written out, and the context as its first input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from balance_core.errors import UnsupportedModel
+from balance_ezkl.key import CONTEXT
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from balance_core.model import Model
+
+EXPANDED = frozenset(
+    {
+        "Gelu",
+        "HardSwish",
+        "LayerNormalization",
+        "Mish",
+        "ai.onnx.ml::LinearClassifier",
+        "ai.onnx.ml::LinearRegressor",
+        "ai.onnx.ml::Normalizer",
+        "ai.onnx.ml::Scaler",
+        "ai.onnx.ml::TreeEnsembleClassifier",
+        "ai.onnx.ml::TreeEnsembleRegressor",
+    }
+)
+"""Operators that ezkl lacks, or gets wrong, and that plain tensor operations can stand for."""
+
+
+def expanded(model: Model) -> ModelProto:
+    """Return the model's graph with every operator of `EXPANDED` written out."""
+    proto = model.proto()
+    wanted = EXPANDED & {_operator(node.domain, node.op_type) for node in proto.graph.node}
+    if not wanted:
+        return proto
+    from balance_core.model.expand import expand
+
+    return expand(proto, wanted)
+
+
+def with_context(proto: ModelProto) -> bytes:
+    """Return the serialised graph with the context as one more input, before all others, that no node reads.
+
+    ezkl makes every input public, and its proofs authenticate every public value; what the context should be is
+    nothing that the graph could check.
+    """
+    from onnx import TensorProto, helper
+
+    if any(value.name == CONTEXT.name for value in (*proto.graph.input, *proto.graph.output)):
+        raise UnsupportedModel(
+            f"the model has a tensor named {CONTEXT.name!r}, which is the name of the request's context",
+            hint="give the tensor another name",
+        )
+    held = type(proto)()
+    held.CopyFrom(proto)
+    inputs = list(held.graph.input)
+    del held.graph.input[:]
+    held.graph.input.append(helper.make_tensor_value_info(CONTEXT.name, TensorProto.INT64, CONTEXT.shape))
+    held.graph.input.extend(inputs)
+    return held.SerializeToString(deterministic=True)
+
+
+def _operator(domain: str, op_type: str) -> str:
+    return f"{domain}::{op_type}" if domain not in {"", "ai.onnx"} else op_type
+
+
+def prefix(proto: ModelProto, count: int) -> ModelProto:
+    """Return the graph of the first so many nodes, whose outputs are the values that no node of them reads."""
+    from onnx import helper
+
+    nodes = proto.graph.node[:count]
+    read = {name for node in nodes for name in node.input}
+    made = [name for node in nodes for name in node.output if name and name not in read]
+    cut = type(proto)()
+    cut.CopyFrom(proto)
+    del cut.graph.node[count:]
+    del cut.graph.output[:]
+    # ezkl infers types and shapes itself.
+    cut.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made)
+    return cut
