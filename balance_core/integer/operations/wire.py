@@ -77,10 +77,10 @@ class Wire(Operation):
         del operands
         batch = max(array.shape[0] for array in arrays)
         flat = [array.reshape(array.shape[0], -1) for array in arrays]
-        if len(flat) == 1:
-            pool = np.ascontiguousarray(flat[0])
-        else:
-            pool = np.concatenate([np.broadcast_to(x, (batch, x.shape[1])) for x in flat], axis=1)
+        joined = flat[0]
+        if len(flat) > 1:
+            joined = np.concatenate([np.broadcast_to(x, (batch, x.shape[1])) for x in flat], axis=1)
+        pool = np.ascontiguousarray(joined)  # numpy may join in another order, and the strides below count on this one
         if self.listed is not None:
             return pool[:, self.listed].reshape(batch, *self.to)
         unit = pool.itemsize
