@@ -44,11 +44,13 @@ class BalanceError(Exception):
     """The base of all errors raised on purpose; `hint` says what would mend it."""
 
     exit_code: ClassVar[int] = EXIT_CRASH
+    usual_hint: ClassVar[str | None] = None
+    """What mends most errors of this kind, for those that know nothing better."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
@@ -65,18 +67,21 @@ class InvalidProof(BalanceError):
     """The proof was checked and does not prove what it should."""
 
     exit_code = 1
+    usual_hint = "do not rely on the answer; ask its provider for another proof"
 
 
 class ConfigError(BalanceError):
     """The user gave a flag, a setting or a file that cannot be used."""
 
     exit_code = 2
+    usual_hint = "the command's --help has an example of what it takes"
 
 
 class PluginError(BalanceError):
     """A plugin cannot be used; the others still can."""
 
     exit_code = 3
+    usual_hint = "`balance doctor` says what is installed and what is missing"
 
 
 class PluginNotFound(PluginError):
@@ -112,6 +117,7 @@ class UnsupportedModel(BalanceError):
     """The model holds something that cannot be taken; `issues` names every offending node."""
 
     exit_code = 4
+    usual_hint = "export the model without these nodes, or ask what would mend them"
 
     def __init__(self, message: str, *, issues: Iterable[NodeIssue] = (), hint: str | None = None) -> None:
         self.issues = tuple(NodeIssue(*issue) for issue in issues)
@@ -122,6 +128,7 @@ class StageError(BalanceError):
     """A stage of the pipeline did not finish."""
 
     exit_code = 5
+    usual_hint = "`balance doctor` says what is missing; --debug shows more"
 
 
 class ToolNotFound(StageError):
@@ -144,6 +151,7 @@ class StorageError(BalanceError):
     """A store could not keep or return content."""
 
     exit_code = 6
+    usual_hint = "`balance doctor` says which stores are ready"
 
 
 class BlobNotFound(StorageError):
@@ -162,6 +170,7 @@ class ChainError(BalanceError):
     """A chain could not order or return a record."""
 
     exit_code = 7
+    usual_hint = "`balance doctor` says which chains are ready"
 
 
 class Rejected(ChainError):
