@@ -139,8 +139,12 @@ class ProofBackend(Plugin):
         """Say, cheaply and without side effects, which nodes cannot be proven and what the rest costs."""
 
     @abstractmethod
-    def setup(self, model: Model, samples: Samples, job: Job) -> Circuit:
-        """Make the circuit and its keys; raises UnsupportedModel exactly where `check` names problems."""
+    def setup(self, model: Model, samples: Samples | None, job: Job) -> Circuit:
+        """Make the circuit and its keys; raises UnsupportedModel exactly where `check` names problems.
+
+        `Circuit.settings` make the same circuit again by themselves: when a registration is reproduced there are no
+        samples, and the settings are those of its circuit. Raises ConfigError where samples are needed and missing.
+        """
 
     def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
         """Commit to the weights; by default the verifying key binds them and there is nothing to commit to."""

@@ -161,9 +161,8 @@ class Pipeline:
         )
 
     def derive(self, converted: Converted, *, parameters: str | None) -> Circuit:
-        """Set the model up again with one given reference string, past the cache, and return the circuit."""
-        blobs = {"model": converted.summary.model, "samples": converted.samples}
-        result = self._stage("setup", blobs=blobs, arguments={"parameters": parameters})
+        """Set the model up again by settings alone, with one given reference string, and return the circuit."""
+        result = self._stage("setup", blobs={"model": converted.summary.model}, arguments={"parameters": parameters})
         return Circuit.from_json(self.workspace.blob(result.blobs["circuit"]).read_bytes())
 
     def execute(self, preparation: Preparation, inputs: str) -> tuple[Fidelity, str]:

@@ -156,7 +156,8 @@ def _check(task: Task, job: LocalJob) -> Outcome:
 
 
 def _setup(task: Task, job: LocalJob) -> Outcome:
-    circuit = _backend(task).setup(_model(task, job), _samples(task, job), job)
+    samples = _samples(task, job) if "samples" in task.blobs else None
+    circuit = _backend(task).setup(_model(task, job), samples, job)
     return Outcome(None, {"circuit": job.publish_bytes(circuit.to_json(), "circuit.json")})
 
 
