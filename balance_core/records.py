@@ -184,6 +184,11 @@ class Statement(Record):
     inputs: tuple[Tensor | HiddenTensor, ...]
     outputs: tuple[Tensor, ...]
 
+    @property
+    def inputs_digest(self) -> str:
+        """The digest of the inputs alone, which with registration and context names the request."""
+        return canonical.digest("inputs/1", *(tensor.to_json() for tensor in self.inputs))
+
 
 class ModelCommitment(Record):
     """What binds the weights when the verifying key does not; its form is the backend's own."""
