@@ -15,21 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_PARTIAL = ".partial-"
+
+
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader, or a crash at any moment, finds the old content or the new, never a part."""
+    """Write a file so that a reader, or a crash at any moment, finds the old content or the new, never a part.
+
+    What a killed process left of its own attempt is removed by the next write to the same folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    _sweep(path.parent)
+    partial, handle = _partial(path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).replace(path)
+            partial.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _partial(folder: Path) -> tuple[Path, int]:
+    """Make a file that is locked as long as its process lives, which tells it from a dead one's."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else it was swept before it could be locked
+            return Path(name), handle
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        with contextlib.suppress(OSError), partial.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()
 
 
 def write_output(path: Path, data: bytes) -> None:
