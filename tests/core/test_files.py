@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,10 +97,10 @@ with Workspace.default().scratch() as folder:
     )
     other = process.stdout.readline().strip()
     with workspace.scratch() as mine:
-        assert os.path.isdir(other)
+        assert Path(other).is_dir()
         assert mine.is_dir()
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     with workspace.scratch():
-        assert not os.path.isdir(other)
+        assert not Path(other).is_dir()
     assert names(home / "scratch") == [".lock"]
