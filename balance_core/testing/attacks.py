@@ -31,11 +31,15 @@ FIELDS = (BN254, GOLDILOCKS, BABY_BEAR, MERSENNE_31, STARK_252)
 OVERSIZE_BYTES = 16 * 2**20
 """How much is added to a proof that is too large."""
 _MAX_ATTACKS = 400
+_NEXT_DIGIT = bytes.maketrans(b"0123456789abcdef", b"123456789abcdef0")
 _MAX_PLACES = 3
 
 
 def flips(data: bytes, *, count: int, seed: int = 11) -> Iterator[Attack]:
-    """Change `count` bytes, one at a time: all of them, or as many at random, always with the first and last."""
+    """Change `count` bytes, one at a time: all of them, or as many at random, always with the first and last.
+
+    A byte that may be a digit is changed to the next digit too, as most changes of a text are noticed early.
+    """
     random = np.random.default_rng(seed)
     if len(data) > count:
         inner = random.choice(np.arange(1, len(data) - 1), size=max(count - 2, 0), replace=False)
@@ -47,6 +51,10 @@ def flips(data: bytes, *, count: int, seed: int = 11) -> Iterator[Attack]:
         altered = bytearray(data)
         altered[place] ^= mask
         yield f"byte {place} of {len(data)} xor {mask:#04x}", bytes(altered)
+        byte = data[place : place + 1]
+        digit = byte.translate(_NEXT_DIGIT)
+        if digit != byte:
+            yield f"byte {place} of {len(data)} from {byte!r} to {digit!r}", data[:place] + digit + data[place + 1 :]
 
 
 def lengths(data: bytes) -> Iterator[Attack]:
@@ -110,6 +118,13 @@ def structures(data: bytes) -> Iterator[Attack]:
         yield "a field twice", b"{" + _dump(first) + b":0," + data.strip()[1:]
 
 
+def recounted(data: bytes) -> Iterator[Attack]:
+    """Take an item from each list of a JSON proof, or add one; or take and repeat words of a binary one."""
+    binary = _json(data) is None
+    endings = ("taken away", "twice") if binary else ("one item fewer", "one item more")
+    return ((name, altered) for name, altered in structures(data) if name.endswith(endings))
+
+
 def _words(data: bytes, size: int = 32) -> Iterator[Attack]:
     for start in range(0, min(len(data), _MAX_ATTACKS * size), size):
         end = start + size
@@ -142,7 +157,7 @@ def changed_values(data: bytes, statements: Sequence[Statement]) -> Iterator[Att
         for form in (context, context.hex().encode(), context[::-1]):
             place = data.find(form)
             if place >= 0 and any(form):
-                last = form[-1:].translate(bytes.maketrans(b"0123456789abcdef", b"123456789abcdef0"))
+                last = form[-1:].translate(_NEXT_DIGIT)
                 new = last if last != form[-1:] else bytes([form[-1] ^ 1])
                 yield f"context at byte {place}", data[: place + len(form) - 1] + new + data[place + len(form) :]
 

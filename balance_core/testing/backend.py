@@ -11,11 +11,12 @@ import pytest
 
 from balance_core import cid
 from balance_core.errors import StageError, UnsupportedModel
-from balance_core.testing import confine, form
+from balance_core.testing import confine, form, fresh
 from balance_core.testing.capabilities import CapabilityCases
 from balance_core.testing.edits import check_statements
 from balance_core.testing.models import samples
 from balance_core.testing.verifier import VerifierConformance
+from balance_core.testing.workbench import Proven
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,7 @@ class BackendConformance(CapabilityCases):
         asked = registered.request(0, self.context(1))
         proven = bench.proven(models.two_inputs, asked)
         stated = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
-        check_statements(stated, proven, self.binds_context())
+        check_statements(stated, proven, binds_context=self.binds_context())
         reordered = replace(asked, inputs=dict(reversed(list(asked.inputs.items()))))
         assert bench.proven(models.two_inputs, reordered).outputs == proven.outputs
 
@@ -122,11 +123,13 @@ class BackendConformance(CapabilityCases):
         ]
         assert bound[0] != bound[1]
 
-    def test_stages_run_in_any_instance(self, bench: Workbench, registered: Registered) -> None:
-        """Every stage needs nothing but records and content: the kit makes a new backend for each, as workers do."""
-        proven = bench.proven(registered.model, registered.request(2, self.context(3)))
-        stated = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
-        check_statements(stated, proven, self.binds_context())
+    def test_fresh_process_proves(self, bench: Workbench, registered: Registered) -> None:
+        """Proving needs nothing but records and content: a process that has only these makes a valid proof."""
+        request = registered.request(2, self.context(3))
+        proof = fresh.proof(bench, self.backend, self.settings, registered, request)
+        stated = self.make_verifier().verify(registered.key, registered.commitment, proof)
+        proven = Proven(registered.key, registered.commitment, proof, (request,), ())
+        check_statements(stated, proven, binds_context=self.binds_context())
 
     def test_stages_write_to_their_scratch_folder_only(self, bench: Workbench, evidence: Evidence) -> None:
         """No stage writes outside its scratch folder, and content that was published stays as it was."""

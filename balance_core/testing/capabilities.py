@@ -11,15 +11,16 @@ from balance_core.errors import BalanceError
 from balance_core.records import HiddenTensor, Trust
 from balance_core.testing.edits import NO_CONTEXT, check_statements
 from balance_core.testing.subject import BackendSubject
-from balance_core.testing.workbench import Workbench, context
+from balance_core.testing.workbench import context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from balance_core.model import Model
     from balance_core.testing.models import KitModels
     from balance_core.testing.verifier import Evidence
-    from balance_core.testing.workbench import Registered
+    from balance_core.testing.workbench import Registered, Workbench
 
 
 class CapabilityCases(BackendSubject):
@@ -50,7 +51,7 @@ class CapabilityCases(BackendSubject):
             return
         proven = bench.proven(registered.model, *requests)
         stated = self.make_verifier().verify(proven.key, proven.commitment, proven.proof)
-        check_statements(stated, proven, self.binds_context())
+        check_statements(stated, proven, binds_context=self.binds_context())
 
     def test_capability_deterministic(self, bench: Workbench, registered: Registered) -> None:
         """A deterministic backend makes the same circuit of the same model again."""
@@ -73,7 +74,7 @@ class CapabilityCases(BackendSubject):
             request = registered.request(0, self.context(9))
             assert bench.prove(registered, request) != bench.prove(registered, request)
 
-    def test_capability_private_input(self, bench: Workbench, models: KitModels, evidence: Evidence) -> None:
+    def test_capability_private_input(self, models: KitModels, evidence: Evidence, tmp_path: Path) -> None:
         """Private inputs are hidden by a commitment that is never the same twice; otherwise inputs are stated."""
         if not self.capabilities().private_input:
             (stated,) = self.make_verifier().verify(
@@ -82,11 +83,7 @@ class CapabilityCases(BackendSubject):
             assert not any(isinstance(tensor, HiddenTensor) for tensor in stated.inputs)
             return
         assert self.private_settings, "private_settings must say how inputs are made private"
-        private = Workbench(
-            bench.folder.with_name(f"private-{bench.folder.name}"),
-            lambda: self.make_backend(**self.private_settings),
-            network=bench.network,
-        )
+        private = self.make_bench(tmp_path, **self.private_settings)
         registered = private.registered(models.main)
         request = registered.request(0, self.context(10))
         commitments = []

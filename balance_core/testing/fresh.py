@@ -1,7 +1,7 @@
-"""Checks proofs in a process that knows nothing: `python -m balance_core.testing.fresh`.
+"""Proves and checks in a process that knows nothing: `python -m balance_core.testing.fresh`.
 
-It reads one JSON object from its standard input (which verifier, and attempts as bytes in hex) and writes its
-verdicts to its standard output. Where the system allows it, the process has no network.
+It reads one JSON object from its standard input (which plugin, and what it is given) and writes its answer to its
+standard output. Where the system allows it, the process has no network.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from balance_core.records import Proof
 
-    from balance_core.contracts import Verifier
-    from balance_core.records import ModelCommitment, Proof, VerifyingKey
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from balance_core.contracts import Plugin, ProofBackend, Request, Verifier
+    from balance_core.records import ModelCommitment, VerifyingKey
+    from balance_core.testing.workbench import Registered, Workbench
 
     Attempt = tuple[VerifyingKey, ModelCommitment | None, Proof]
 
@@ -34,8 +38,7 @@ def verdicts(verifier: str | type[Verifier], attempts: Iterable[Attempt]) -> lis
     The process starts in an empty folder, which is also its home, with nothing but the bytes of the attempts.
     """
     order = {
-        "verifier": verifier if isinstance(verifier, str) else f"{verifier.__module__}:{verifier.__qualname__}",
-        "path": sys.path,
+        "verifier": _subject(verifier),
         "attempts": [
             {
                 "backend": key.backend,
@@ -46,22 +49,51 @@ def verdicts(verifier: str | type[Verifier], attempts: Iterable[Attempt]) -> lis
             for key, commitment, proof in attempts
         ],
     }
+    answer: list[dict[str, Any]] = _run(order, network=False)
+    return answer
+
+
+def proof(
+    bench: Workbench, subject: str | type[ProofBackend], settings: Mapping[str, Any], of: Registered, request: Request
+) -> Proof:
+    """Prove a request in a fresh process, which has records and the bench's content and nothing else."""
+    order = {
+        "backend": _subject(subject),
+        "settings": dict(settings),
+        "workspace": str(bench.workspace.root),
+        "circuit": of.circuit.to_json().decode(),
+        "opening": of.opening.to_json().decode(),
+        "inputs": {
+            name: {"dtype": str(array.dtype), "shape": array.shape, "data": array.tobytes().hex()}
+            for name, array in request.inputs.items()
+        },
+        "context": request.context.hex(),
+    }
+    answer = _run(order, network=bench.network)
+    return Proof(of.circuit.backend, bytes.fromhex(answer["proof"]))
+
+
+def _subject(plugin: str | type[Plugin]) -> str:
+    return plugin if isinstance(plugin, str) else f"{plugin.__module__}:{plugin.__qualname__}"
+
+
+def _run(order: Mapping[str, Any], *, network: bool) -> Any:
+    """Start a process in an empty folder, which is also its home, and return its answer."""
     with tempfile.TemporaryDirectory() as empty:
         environment = {"HOME": empty, "BALANCE_HOME": f"{empty}/data", "TMPDIR": empty, "ORT_DISABLE_TELEMETRY": "1"}
         environment |= {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         done = subprocess.run(
             [sys.executable, "-P", "-m", "balance_core.testing.fresh"],
-            input=json.dumps(order).encode(),
+            input=json.dumps({**order, "path": sys.path, "network": network}).encode(),
             capture_output=True,
             cwd=empty,
             env=environment,
             timeout=_SECONDS,
             check=False,
         )
-    if done.returncode:
-        return [{"crash": f"exit status {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}"}]
-    answer: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    last_words = done.stderr.decode(errors="replace")[-800:]
+    assert done.returncode == 0, f"the fresh process ended with exit status {done.returncode}: {last_words}"
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _leave_network() -> None:
@@ -70,23 +102,23 @@ def _leave_network() -> None:
         ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _verifier(named: str) -> Verifier:
+def _load(kind: str, subject: str) -> type[Any]:
+    """Return the class that a name of the registry, or of a module, stands for."""
     from balance_core import registry
 
-    module, separator, name = named.partition(":")
-    found: Any = registry.load("verifiers", named)() if not separator else None
-    if found is None:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        found = found()
-    verifier: Verifier = found
-    return verifier
+    module, separator, path = subject.partition(":")
+    if not separator:
+        return registry.load(kind, subject)
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    loaded: type[Any] = found
+    return loaded
 
 
 def _judge(verifier: Verifier, attempt: dict[str, Any]) -> dict[str, Any]:
     from balance_core.errors import BalanceError
-    from balance_core.records import ModelCommitment, Proof, VerifyingKey
+    from balance_core.records import ModelCommitment, VerifyingKey
 
     key = VerifyingKey(attempt["backend"], {name: bytes.fromhex(part) for name, part in attempt["parts"].items()})
     commitment = ModelCommitment.from_json(attempt["commitment"].encode()) if attempt["commitment"] else None
@@ -99,13 +131,40 @@ def _judge(verifier: Verifier, attempt: dict[str, Any]) -> dict[str, Any]:
         return {"crash": f"{type(error).__name__}: {error}"}
 
 
+def _prove(order: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from balance_core.contracts import Request
+    from balance_core.records import Circuit, Opening
+    from balance_core.work import LocalJob
+    from balance_core.workspace import Workspace
+
+    found = _load("backends", order["backend"])
+    backend = found(found.settings_class.parse(order["settings"], owner=order["backend"]))
+    inputs = {
+        name: np.frombuffer(bytes.fromhex(array["data"]), array["dtype"]).reshape(array["shape"])
+        for name, array in order["inputs"].items()
+    }
+    circuit = Circuit.from_json(order["circuit"].encode())
+    opening = Opening.from_json(order["opening"].encode())
+    workspace = Workspace(Path(order["workspace"]))
+    with workspace.scratch() as scratch:
+        job = LocalJob(workspace, scratch, threads=2, memory_bytes=None, report=lambda *_: None)
+        made = backend.prove(circuit, opening, [Request(inputs, bytes.fromhex(order["context"]))], job)
+    return {"proof": made.data.hex()}
+
+
 def _main() -> None:
-    _leave_network()
     order = json.loads(sys.stdin.buffer.read())
+    if not order["network"]:
+        _leave_network()
     sys.path[:] = dict.fromkeys([*sys.path, *order["path"]])
-    verifier = _verifier(order["verifier"])
-    answer = json.dumps([_judge(verifier, attempt) for attempt in order["attempts"]])
-    os.write(1, f"\n{answer}\n".encode())
+    if "backend" in order:
+        answer: Any = _prove(order)
+    else:
+        verifier = _load("verifiers", order["verifier"])()
+        answer = [_judge(verifier, attempt) for attempt in order["attempts"]]
+    os.write(1, f"\n{json.dumps(answer)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ class KitModels:
         return iter((self.main, self.twin, self.other, self.two_inputs, self.unsupported))
 
 
+@cache
 def kit_models() -> KitModels:
     """Return the kit's own models: multi-layer perceptrons of up to 4-8-3 neurons."""
     foreign = mlp(seed=1)

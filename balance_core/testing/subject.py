@@ -13,6 +13,7 @@ from balance_core.testing.workbench import Proven, Workbench, context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from balance_core.contracts import ProofBackend, Verifier
     from balance_core.model import Model
@@ -36,6 +37,11 @@ class BackendSubject(VerifierConformance):
     def make_models(cls) -> KitModels:
         """Return the models to try; a backend that takes only some kinds of model brings its own."""
         return kit_models()
+
+    @classmethod
+    def make_bench(cls, folder: Path, **settings: Any) -> Workbench:
+        """Return a place for stages to run in."""
+        return Workbench(folder / "all", lambda: cls.make_backend(**settings), cls.plugin_class().needs_network)
 
     @classmethod
     def make_backend(cls, **settings: Any) -> ProofBackend:
@@ -78,8 +84,7 @@ class BackendSubject(VerifierConformance):
     @classmethod
     def bench(cls, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
         """Where the stages run, once for the class."""
-        network = cls.plugin_class().needs_network
-        return Workbench(tmp_path_factory.mktemp("bench") / "all", cls.make_backend, network=network)
+        return cls.make_bench(tmp_path_factory.mktemp("bench"))
 
     @pytest.fixture(scope="class")
     @classmethod
