@@ -218,7 +218,8 @@ class Ledger(ChainAdapter, Vouches):
                 else:
                     sequence = read.replay.state.events[event.event_id]
                 connection.execute(
-                    "INSERT INTO calls VALUES (?, ?, ?, ?)", (key.public, call, event.event_id.hex(), sequence)
+                    "INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?)",
+                    (key.public, call, event.event_id.hex(), sequence),
                 )
             if change.events:
                 read.replay.apply(change)

@@ -211,6 +211,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise ChainError(
             f"the ledger {str(path)!r} cannot be read or written: {error}", hint="check the disk, or restore a copy"
         ) from error
+    except UnicodeError as error:
+        # The database's own texts are damaged, and with them the message that SQLite makes of it.
+        raise ChainError(f"the ledger {str(path)!r} is damaged", hint="restore a copy") from error
     except OSError as error:
         raise ConfigError(
             f"the ledger {str(path)!r} cannot be used: {error.strerror or error}",
