@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from balance_core.settings import Settings
 
 Bits = Annotated[int, Field(ge=4, le=16)]
 
 
-class IntegerSettings(BaseModel):
+class IntegerSettings(Settings):
     """How a float model becomes integers; every field has a default that suits a small network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bits: Annotated[Bits | None, Field(description="bits of every activation; none: the cheapest that suffices")] = None
     weight_bits: Annotated[
-        Bits | None, Field(description="bits of every weight; none: as many as of the activations")
+        Bits | None, Field(description="bits of every weight; none: as many as of the activations, at least 8")
     ] = None
     min_agreement: Annotated[
         float, Field(ge=0, le=1, description="least share of samples whose largest output is the float model's")
@@ -26,4 +26,6 @@ class IntegerSettings(BaseModel):
     ] = 0.05
     max_bits: Annotated[Bits, Field(description="most bits of an activation that the search tries")] = 14
     samples: Annotated[int, Field(ge=1, le=4096, description="most calibration samples used")] = 128
+    low: Annotated[float, Field(description="least value of the random inputs used when no samples are given")] = 0.0
+    high: Annotated[float, Field(description="largest value of those random inputs")] = 1.0
     seed: Annotated[int, Field(ge=0, description="seed of the random inputs used when no samples are given")] = 0

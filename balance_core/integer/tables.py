@@ -87,9 +87,10 @@ def entries(function: Function, first: int, last: int, scale: Fraction) -> list[
         unit = exact(scale)
         for i in range(first, last + 1):
             try:
-                result.append(function(i * unit))
+                value = function(i * unit)
             except (DecimalException, OverflowError):
-                result.append(None)
+                value = Decimal("NaN")
+            result.append(value if value.is_finite() else None)
     return result
 
 

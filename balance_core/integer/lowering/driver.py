@@ -15,10 +15,10 @@ from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer import tables
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Graph, Real
-from balance_core.integer.lowering.node import INTEGERS, Curve, Node, Value
+from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Value
 from balance_core.integer.lowering.real import Reals, fit
 from balance_core.integer.lowering.rules import load
-from balance_core.integer.lowering.rules.quantised import integer_limits
+from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
 
 if TYPE_CHECKING:
@@ -31,11 +31,20 @@ WHOLE_RANGE = frozenset({"Cast", "CastLike", "DequantizeLinear", "ConvInteger", 
 
 
 @dataclass(frozen=True)
+class Place:
+    """Which tensor of the integer model stands for an ONNX tensor, and at what scale."""
+
+    tensor: int
+    scale: Fraction
+
+
+@dataclass(frozen=True)
 class Lowered:
-    """An integer model, and which of its tensors stands for each ONNX tensor (where one does), with its scale."""
+    """An integer model, and where the ONNX tensors are in it: as computed, and as narrowed for their readers."""
 
     model: IntegerModel
-    places: dict[str, tuple[int, Fraction]]
+    wide: dict[str, Place]
+    narrow: dict[str, Place]
 
 
 class Lowering:
@@ -76,15 +85,24 @@ class Lowering:
                 )
             outputs.append((info.name, self.materialise(value)))
         model, moved = self.graph.finish(outputs)
-        places = {}
+        wide, narrow = {}, {}
         for name, value in self.values.items():
             found = self._tables[id(value)][1] if id(value) in self._tables else value
-            if isinstance(found, Real) and found.tensor in moved:
-                places[name] = (moved[found.tensor], found.scale)
-        return Lowered(model, places)
+            if not isinstance(found, Real):
+                continue
+            if found.tensor in moved:
+                wide[name] = Place(moved[found.tensor], found.scale)
+            narrowed = self.reals.narrowed(found)
+            if narrowed is not None and narrowed.tensor in moved:
+                narrow[name] = Place(moved[narrowed.tensor], narrowed.scale)
+        return Lowered(model, wide, narrow)
 
     def _refuse_unknown(self) -> None:
         rules = load()
+        constant = {tensor.name for tensor in self.proto.graph.initializer}
+        for node in self.proto.graph.node:
+            if all(name in constant for name in node.input if name):
+                constant.update(node.output)
         issues = [
             NodeIssue(
                 node.name or (node.output[0] if node.output else "?"),
@@ -94,6 +112,7 @@ class Lowering:
             )
             for node in self.proto.graph.node
             if (normal_domain(node.domain), node.op_type) not in rules and node.op_type not in FOLDED
+            and not constant.issuperset(node.output)
         ]
         if issues:
             raise UnsupportedModel("the model cannot be made of integers", issues=issues)
@@ -107,10 +126,15 @@ class Lowering:
         if name not in self.samples:
             raise UnsupportedModel(f"input {name} has no calibration samples")
         samples = np.asarray(self.samples[name])
+        kind = info.type.tensor_type.elem_type
+        if kind not in INTEGERS | FLOATS:
+            raise UnsupportedModel(f"input {name} is of type {onnx.TensorProto.DataType.Name(kind)}")
+        if not samples.size:
+            raise UnsupportedModel(f"input {name} is empty")
         self.graph.label = name
         try:
-            if info.type.tensor_type.elem_type in INTEGERS:
-                lo, hi = self._integer_range(name, samples, info.type.tensor_type.elem_type)
+            if kind in INTEGERS:
+                lo, hi = self._integer_range(name, samples, kind)
                 self.values[name] = self.graph.input(name, samples, lo, hi, Fraction(1), exact=True)
                 return
             reals = samples.astype(np.float64)
@@ -118,7 +142,9 @@ class Lowering:
                 raise Inadmissible("the samples hold infinities or NaN")
             low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
             scale, least, most = fit(low, high, self.bits)
-            finer = tree_scale(self.proto, name, reals)
+            finer = min(
+                filter(None, (tree_scale(self.proto, name, reals), quantised_scale(self.proto, name))), default=None
+            )
             if finer is not None and finer < scale:
                 bits = (min(low, Fraction(0)), max(high, Fraction(0)))
                 scale, least, most = fit(low, high, int((bits[1] - bits[0]) / finer + 1).bit_length())
@@ -149,6 +175,10 @@ class Lowering:
         except Inadmissible as error:
             issue = NodeIssue(node.title, node.op, str(error))
             raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # Operands and attributes of files that no checker has seen break numpy's rules in many ways.
+            issue = NodeIssue(node.title, node.op, f"operands or attributes do not fit ({error})")
+            raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from error
         for name, value in zip(proto.output, results, strict=False):
             if name and value is not None:
                 self.values[name] = value
@@ -161,25 +191,30 @@ class Lowering:
         if node.unread():
             raise Inadmissible(f"attribute {', '.join(node.unread())} is not supported")
         results = [result] if isinstance(result, (Real, Curve, np.ndarray)) else list(result)
-        for place, value in enumerate(results[: len(node.proto.output)]):
-            if not node.proto.output[place]:
-                continue
-            if value is None:
-                raise Inadmissible(f"output {node.proto.output[place]} is not supported")
-            self._check_type(node, place, value)
-        return results
+        for place, name in enumerate(node.proto.output):
+            if name and (place >= len(results) or results[place] is None):
+                raise Inadmissible(f"output {name} is not supported")
+        return [
+            None if value is None else self._typed(node, place, value)
+            for place, value in enumerate(results[: len(node.proto.output)])
+        ]
 
-    def _check_type(self, node: Node, place: int, value: Value) -> None:
-        """Refuse integers that could wrap around in ONNX, and results that are not the integers ONNX would give."""
+    def _typed(self, node: Node, place: int, value: Value) -> Value:
+        """Keep ONNX integers within their type: what ONNX would wrap around saturates, like all unforeseen values.
+
+        Raises Inadmissible when a calibration sample wraps around, or when the result is no ONNX integer at all.
+        """
         kind = node.type_of_output(place)
-        if kind not in INTEGERS or not isinstance(value, Real):
-            return
+        if kind not in INTEGERS or isinstance(value, np.ndarray) or not node.proto.output[place]:
+            return value
+        value = self.materialise(value)
         if not value.exact or value.scale != 1:
             raise Inadmissible("an ONNX integer would be rounded")
         low, high = integer_limits(kind)
-        if value.fact.lo < low or value.fact.hi > high:
-            name = onnx.TensorProto.DataType.Name(kind)
-            raise Inadmissible(f"values in [{value.fact.lo}, {value.fact.hi}] may wrap around in {name}")
+        seen = self.graph.samples(value)
+        if int(seen.min()) < low or int(seen.max()) > high:
+            raise Inadmissible(f"a calibration sample wraps around in {onnx.TensorProto.DataType.Name(kind)}")
+        return self.reals.clamp(value, low, high)
 
     def materialise(self, value: Value) -> Real:
         """Return a value as a tensor: a pending function becomes a table, a constant a weight."""
@@ -215,7 +250,7 @@ class Lowering:
         return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
 
 
-FOLDED = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size", "EyeLike"})
+FOLDED = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size"})
 """Operators that need no rule: with fixed shapes they are constants."""
 UNPREDICTABLE = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"})
 

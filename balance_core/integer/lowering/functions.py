@@ -169,10 +169,12 @@ def _root(quarter: Fraction) -> Fraction:
     return Fraction(2) ** (bits // 2)
 
 
-def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> Real:
-    """(x - mean) / sqrt(variance + epsilon) over the axes; without `centre`, x / sqrt(mean of squares + epsilon).
+def standardised(
+    r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, centre: bool = True
+) -> tuple[Real, Real]:
+    """Return (x - mean) / s over the axes and s = sqrt(variance + epsilon).
 
-    The result is in units of 2^-(bits + 2).
+    Without `centre`, the mean counts as 0. The quotient has bits + 2 bits in the largest sample.
     """
     x = r.narrow(x, min(16, r.bits + GUARD))
     count = int(np.prod([x.shape[a] for a in axes]))
@@ -183,4 +185,5 @@ def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, cent
     variance = r.mean(r.mul_exact(x, x), axes)
     if epsilon:
         variance = r.add_constant(variance, np.full((1,) * len(x.shape), epsilon))
-    return r.divide(x, square_root(r, variance), r.bits + GUARD)
+    deviation = square_root(r, variance)
+    return r.divide(x, deviation, r.bits + GUARD), deviation

@@ -185,10 +185,12 @@ class Node:
         return front(self.int(name), len(self.shape(0)) if rank is None else rank)
 
 
+FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16})
+"""ONNX element types whose values are real numbers of at least 11 bits."""
 INTEGERS = frozenset(
-    getattr(onnx.TensorProto, name)
-    for name in ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "INT4", "UINT4")
-)
+    getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (2, 4, 8, 16, 32, 64)
+    if hasattr(onnx.TensorProto, f"{sign}INT{bits}")
+) | {onnx.TensorProto.BOOL}
 """ONNX element types whose values are integers."""
 
 

@@ -66,6 +66,11 @@ class Reals:
         """Return a constant that belongs to the structure, such as positions or powers of two."""
         return self.graph.constant(np.asarray(integers, dtype=np.int64), scale)
 
+    def integers(self, array: np.ndarray) -> Real:
+        """Return a constant of the structure as ONNX integers."""
+        x = self.structural(array)
+        return Real(x.tensor, x.scale, x.fact, exact=True)
+
     # Width
 
     def narrow(self, x: Real, bits: int | None = None) -> Real:
@@ -77,6 +82,11 @@ class Reals:
         if key not in self._narrow:
             self._narrow[key] = self._narrowed(x, budget)
         return self._narrow[key]
+
+    def narrowed(self, x: Real) -> Real | None:
+        """Return what `narrow` made of a tensor, if anybody asked: the narrowest, if several did."""
+        found = [known for key, known in self._narrow.items() if key[:2] == (x.tensor, x.scale)]
+        return min(found, key=lambda known: known.fact.bits, default=None)
 
     def _narrowed(self, x: Real, budget: int) -> Real:
         seen = self.graph.samples(x)
@@ -136,6 +146,8 @@ class Reals:
 
     def wire(self, index: np.ndarray, *operands: Real) -> Real:
         """Re-index operands of one scale, laid end to end."""
+        if not index.size:
+            raise Inadmissible("the result is empty")
         if len({x.scale for x in operands}) != 1:
             raise Inadmissible("tensors of different scale are joined")
         exact = all(x.exact for x in operands)

@@ -29,7 +29,7 @@ FUNCTIONS: dict[str, Binary] = {
     "Max": max,
     "Min": min,
 }
-MAX_EXPONENTS = 16
+MAX_EXPONENTS = 64
 """Most distinct exponents of one Pow; each needs a table."""
 
 

@@ -11,8 +11,7 @@ import onnx
 from balance_core.integer import tables
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Real
-from balance_core.integer.lowering.node import INTEGERS
-from balance_core.integer.lowering.real import is_power_of_two
+from balance_core.integer.lowering.node import FLOATS, INTEGERS
 from balance_core.integer.lowering.rules import rule
 
 if TYPE_CHECKING:
@@ -99,9 +98,6 @@ def _constant_where(node: Node) -> Value:
     return Real(result.tensor, result.scale, result.fact, node.real(1).exact and node.real(2).exact)
 
 
-FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16})
-
-
 @rule("Cast", "CastLike")
 def cast(node: Node) -> Value:
     """Integers to reals and wider integers as they are; reals to integers towards zero."""
@@ -122,9 +118,14 @@ def cast(node: Node) -> Value:
             raise Inadmissible("a real is cast to a boolean: a small value would become false")
         zero = r.structural(np.zeros((1,) * len(x.shape)))
         return r.clamp(r.add(r.less(x, zero), r.less(zero, x)), 0, 1)
-    if node.is_integer(0) or (x.scale == 1 and is_power_of_two(x.scale)):
-        return Real(x.tensor, Fraction(1), x.fact, exact=True)
-    return node.pending(value).then(lambda v: -tables.floor(-v) if v < 0 else tables.floor(v))
+    return as_integer(node, value)
+
+
+def as_integer(node: Node, value: Value) -> Real:
+    """Round a tensor towards zero."""
+    if isinstance(value, Real) and value.scale == 1:
+        return Real(value.tensor, Fraction(1), value.fact, exact=True)
+    return node.tensor(node.pending(value).then(lambda v: -tables.floor(-v) if v < 0 else tables.floor(v)))
 
 
 @rule("OneHot")
@@ -133,7 +134,7 @@ def one_hot(node: Node) -> Value:
     r = node.reals
     depth = int(node.constant(1).reshape(()))
     off, on = node.constant(2)
-    x = node.real(0)
+    x = as_integer(node, node.value(0))
     rank = len(x.shape) + 1
     axis = node.int("axis")
     axis = axis + rank if axis < 0 else axis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,25 +58,27 @@ def _scaled(node: Node, x: Real, place: int, shape: tuple[int, ...] | None = Non
 
 
 @rule("LayerNormalization", "RMSNormalization", precision=16)
-def layer_normalization(node: Node) -> Value:
+def layer_normalization(node: Node) -> list[Value | None]:
     """Normalisation over the last axes."""
     node.ignore("stash_type")
-    if any(node.proto.output[1:]):
-        raise Inadmissible("the outputs Mean and InvStdDev are not supported")
+    r = node.reals
     x = node.real(0)
     first = front(node.int("axis"), len(x.shape))
     centre = node.op == "LayerNormalization"
-    result = standardised(
-        node.reals, x, range(first, len(x.shape)), node.float("epsilon"), centre=centre
-    )
-    return _scaled(node, result, 1)
+    axes = range(first, len(x.shape))
+    result, deviation = standardised(r, x, axes, node.float("epsilon"), centre=centre)
+    results: list[Value | None] = [_scaled(node, result, 1)]
+    if any(node.proto.output[1:]):
+        one = r.structural(np.ones((1,) * len(x.shape)))
+        results += [r.mean(r.narrow(x), axes), r.divide(one, deviation, r.bits + GUARD)]
+    return results
 
 
 @rule("InstanceNormalization", precision=16)
 def instance_normalization(node: Node) -> Value:
     """Normalisation of each channel of each image."""
     x = node.real(0)
-    result = standardised(node.reals, x, range(2, len(x.shape)), node.float("epsilon"))
+    result, _ = standardised(node.reals, x, range(2, len(x.shape)), node.float("epsilon"))
     return _scaled(node, result, 1, (1, -1, *(1,) * (len(x.shape) - 2)))
 
 
@@ -92,7 +93,7 @@ def group_normalization(node: Node) -> Value:
     if groups < 1 or channels % groups:
         raise Inadmissible(f"{groups} groups do not divide {channels} channels")
     grouped = r.reshape(x, (n, groups, x.fact.size // (n * groups)))
-    result = standardised(r, grouped, [2], node.float("epsilon"))
+    result, _ = standardised(r, grouped, [2], node.float("epsilon"))
     if node.opset < 21:
         result = _scaled(node, result, 1, (1, groups, 1))
         return r.reshape(result, x.shape)
@@ -131,4 +132,4 @@ def mean_variance_normalization(node: Node) -> Value:
     """Normalisation over the given axes."""
     axes = node.ints("axes") or (0, 2, 3)
     x = node.real(0)
-    return standardised(node.reals, x, sorted(front(a, len(x.shape)) for a in axes), float(Fraction(1, 10**9)))
+    return standardised(node.reals, x, sorted(front(a, len(x.shape)) for a in axes), 1e-9)[0]

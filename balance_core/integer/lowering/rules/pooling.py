@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.facts import Inadmissible
+from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.lowering.rules.linear import padding
 
@@ -48,21 +49,31 @@ def windows(node: Node) -> np.ndarray:
 
 
 @rule("MaxPool")
-def max_pool(node: Node) -> Value:
+def max_pool(node: Node) -> list[Value | None]:
     """The largest of each window; a place outside stands for another one of the same window."""
-    node.ignore("storage_order")
-    if len(node.proto.output) > 1 and node.proto.output[1]:
-        raise Inadmissible("the output Indices is not supported")
+    r = node.reals
+    column_major = bool(node.int("storage_order", 0))
     index = windows(node)
     if (index.max(axis=0) < 0).any():
         raise Inadmissible("a window lies wholly in the padding")
     index = np.where(index < 0, index.max(axis=0), index)
-    x = node.reals.narrow(node.real(0))
-    result = node.reals.max(node.reals.wire(index, x), [0])
-    return node.reals.reshape(result, result.shape[1:])
+    wired = r.wire(index, r.narrow(node.real(0)))
+    result = r.max(wired, [0])
+    results: list[Value | None] = [r.reshape(result, result.shape[1:])]
+    if any(node.proto.output[1:]):
+        if column_major:
+            h, w = node.shape(0)[-2:]
+            image, pixel = np.divmod(index, h * w)
+            index = image * h * w + (pixel % w) * h + pixel // w
+        places = r.structural(np.arange(len(index)).reshape(-1, *(1,) * (index.ndim - 1)))
+        hit = r.equal(places, r.argmax(wired, 0))
+        chosen = r.mul_exact(hit, r.integers(index))
+        found = r.clamp(r.sum(chosen, [0]), 0, int(index.max()))
+        results.append(r.reshape(found, found.shape[1:]))
+    return results
 
 
-@rule("AveragePool")
+@rule("AveragePool", precision=8)
 def average_pool(node: Node) -> Value:
     """The mean of each window; the scale takes the division where all windows are equally full."""
     r = node.reals

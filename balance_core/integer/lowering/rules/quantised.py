@@ -7,29 +7,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Real
-from balance_core.integer.lowering.node import INTEGERS
-from balance_core.integer.lowering.real import positions
+from balance_core.integer.lowering.node import INTEGERS, front
+from balance_core.integer.lowering.real import power_of_two_at_least
 from balance_core.integer.lowering.rules import rule
 
 if TYPE_CHECKING:
     from balance_core.integer.lowering.node import Node, Value
 
 
-def _parameters(node: Node, rank: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return scale and zero point, shaped to broadcast; blocks are not supported."""
-    if node.int("block_size", 0):
-        raise Inadmissible("blocked quantisation is not supported")
+def _parameters(node: Node, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return scale and zero point, shaped to broadcast: for the tensor, for each place of an axis, or for blocks."""
     scale = node.constant(1).astype(np.float64)
     zero = node.constant(2).astype(np.int64) if node.has(2) else None
     axis = node.int("axis", 1)
-    if scale.size == 1:
-        shape: tuple[int, ...] = (1,) * rank
-    else:
-        shape = tuple(-1 if i == axis % rank else 1 for i in range(rank))
-    return scale.reshape(shape), None if zero is None else zero.reshape(shape)
+    axis = front(axis, len(shape)) if scale.size > 1 else 0
+    block = node.int("block_size", 0)
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise Inadmissible("a scale is not positive")
+
+    def shaped(array: np.ndarray) -> np.ndarray:
+        if array.size == 1:
+            return array.reshape((1,) * len(shape))
+        if block:
+            return np.repeat(array, block, axis=axis).take(range(shape[axis]), axis=axis)
+        return array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+    return shaped(scale), None if zero is None else shaped(zero)
 
 
 @rule("DequantizeLinear")
@@ -40,15 +47,11 @@ def dequantize(node: Node) -> Value:
     if not node.is_integer(0):
         raise Inadmissible("only integer types are dequantised")
     x = node.real(0)
-    scale, zero = _parameters(node, len(x.shape))
+    scale, zero = _parameters(node, x.shape)
     if zero is not None and zero.any():
-        offset = r.structural(zero)
-        x = r.sub(x, Real(offset.tensor, offset.scale, offset.fact, exact=True))
+        x = r.sub(x, r.integers(zero))
     if np.unique(scale).size == 1:
-        unit = Fraction(float(scale.reshape(-1)[0]))
-        if unit <= 0:
-            raise Inadmissible("a scale is not positive")
-        return Real(x.tensor, x.scale * unit, x.fact)
+        return Real(x.tensor, x.scale * Fraction(float(scale.reshape(-1)[0])), x.fact)
     return r.mul_constant(Real(x.tensor, x.scale, x.fact), scale)
 
 
@@ -62,19 +65,23 @@ def quantize(node: Node) -> Value:
         raise Inadmissible("only integer types are quantised to")
     low, high = integer_limits(kind)
     x = node.real(0)
-    scale, zero = _parameters(node, len(x.shape))
-    axis = int(np.argmax(scale.shape)) if scale.size > 1 else 0
-    parts = []
-    for place, unit in enumerate(scale.reshape(-1)):
-        part = x
-        if scale.size > 1:
-            part = r.wire(np.take(positions(x.shape), [place], axis=axis), x)
-        parts.append(r.to_scale(Real(part.tensor, part.scale, part.fact), Fraction(float(unit))))
-    whole = [Real(part.tensor, Fraction(1), part.fact, exact=True) for part in parts]
-    result = whole[0] if len(whole) == 1 else r.concat(whole, axis)
+    scale, zero = _parameters(node, x.shape)
+    units = np.unique(scale)
+    if units.size == 1:
+        result = r.to_scale(Real(x.tensor, x.scale, x.fact), Fraction(float(units[0])))
+    else:  # elements of one scale are taken out, rescaled, and put back
+        which = np.broadcast_to(np.searchsorted(units, scale), x.shape)
+        order = np.argsort(which.reshape(-1), kind="stable")
+        groups = np.split(order, np.cumsum(np.bincount(which.reshape(-1), minlength=units.size))[:-1])
+        parts = []
+        for unit, group in zip(units, groups, strict=True):
+            if group.size:
+                part = r.to_scale(r.wire(group, x), Fraction(float(unit)))
+                parts.append(Real(part.tensor, Fraction(1), part.fact))
+        result = r.wire(np.argsort(order, kind="stable").reshape(x.shape), *parts)
+    result = Real(result.tensor, Fraction(1), result.fact, exact=True)
     if zero is not None and zero.any():
-        offset = r.structural(zero)
-        result = r.add(result, Real(offset.tensor, offset.scale, offset.fact, exact=True))
+        result = r.add(result, r.integers(zero))
     return r.clamp(result, low, high)
 
 
@@ -83,9 +90,17 @@ def integer_limits(kind: int) -> tuple[int, int]:
     match kind:
         case onnx.TensorProto.BOOL:
             return 0, 1
-        case onnx.TensorProto.INT4:
-            return -8, 7
-        case onnx.TensorProto.UINT4:
-            return 0, 15
-    info = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(kind))
-    return int(info.min), int(info.max)
+    name = onnx.TensorProto.DataType.Name(kind)
+    bits = int(name.rpartition("INT")[2])
+    return (0, 2**bits - 1) if name.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def quantised_scale(proto: onnx.ModelProto, name: str) -> Fraction | None:
+    """Return a scale for an input that is quantised by the model itself: 16 steps to one of the model's."""
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    scales = [
+        Fraction(float(numpy_helper.to_array(constants[node.input[1]]).min()))
+        for node in proto.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] == name and node.input[1] in constants
+    ]
+    return power_of_two_at_least(min(scales)) / 16 if scales and min(scales) > 0 else None
