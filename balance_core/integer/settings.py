@@ -23,7 +23,7 @@ class IntegerSettings(Settings):
     ] = 0.995
     max_error: Annotated[
         float, Field(gt=0, description="largest error of an output, as a share of the range of that output")
-    ] = 0.05
+    ] = 0.02
     max_bits: Annotated[Bits, Field(description="most bits of an activation that the search tries")] = 14
     samples: Annotated[int, Field(ge=1, le=4096, description="most calibration samples used")] = 128
     low: Annotated[float, Field(description="least value of the random inputs used when no samples are given")] = 0.0

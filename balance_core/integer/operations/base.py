@@ -60,6 +60,11 @@ class Operation(ABC):
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Compute the result for a batch."""
 
+    def macs(self, operands: Sequence[Fact]) -> int:
+        """Return the number of multiply-adds, for a linear layer."""
+        del operands
+        return 0
+
     def fact(self, operands: Sequence[Fact]) -> Fact:
         """Apply the rules; raises Inadmissible when the operation may not be applied to such operands."""
         if self.arity is not None and len(operands) != self.arity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -81,6 +82,10 @@ class Conv2d(Operation):
     def exact_in_float(self, operands: Sequence[Fact]) -> bool:
         """Whether float64 computes every partial sum exactly."""
         return self.peak([x.magnitude for x in operands], operands) < EXACT_FLOAT
+
+    def macs(self, operands: Sequence[Fact]) -> int:
+        """One for each term of each element of the result."""
+        return prod(self.shape(operands)) * prod(operands[1].shape[1:])
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Convolve: patches as columns, then one matrix product for each group."""

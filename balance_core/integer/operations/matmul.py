@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -47,6 +48,10 @@ class MatMul(Operation):
     def exact_in_float(self, operands: Sequence[Fact]) -> bool:
         """Whether float64 computes every partial sum exactly."""
         return self.peak([x.magnitude for x in operands], operands) < EXACT_FLOAT
+
+    def macs(self, operands: Sequence[Fact]) -> int:
+        """One for each term of each element of the result."""
+        return prod(self.shape(operands)) * operands[0].shape[-1]
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Multiply, through BLAS where that is exact."""
