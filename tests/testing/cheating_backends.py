@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,13 +277,13 @@ class IgnoresTrailingBytes(HonestVerifier):
         return super().read(Proof(proof.backend, proof.data.rstrip(b"\0 \n")))
 
 
-@caught_by("oversized_proof_is_refused", seconds_to_refuse=0.05)
+@caught_by("oversized_proof_is_refused", seconds_to_refuse=1)
 class ReadsWithoutLimit(HonestVerifier):
-    """Every byte is looked at one by one before the size is."""
+    """Every byte of a proof is pondered before its size is."""
 
     def read(self, proof):
-        if sum(1 for byte in proof.data if byte == 0) > 2**30:
-            raise InvalidProof("too many zeros")
+        if len(proof.data) > 2**24:
+            time.sleep(1.1)
         return super().read(proof)
 
 

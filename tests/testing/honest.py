@@ -6,6 +6,7 @@ make such a proof, but only of what is true. The steps are methods of their own,
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -80,6 +81,7 @@ def rounded(array: np.ndarray, bits: int) -> tuple[int, ...]:
     return tuple(int(value) for value in np.rint(np.asarray(array, np.float64).ravel() * 2**bits))
 
 
+@cache
 def evaluate(model: bytes, rules: Rules, inputs: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
     """Run the model on the grid; everybody who does so gets the same integers."""
     batch = {
