@@ -35,14 +35,18 @@ def operator(node: NodeProto) -> str:
 
 
 def label(node: NodeProto) -> str:
-    """Return what people know the node by: its name, or else the first value that it computes; always one line."""
-    name = node.name or next((name for name in node.output if name), "") or f"unnamed {node.op_type}"
-    return "".join(sign if sign.isprintable() else "?" for sign in name[:200])
+    """Return what people know the node by: its name, or else the first value that it computes."""
+    return printable(node.name or next((name for name in node.output if name), "") or f"unnamed {node.op_type}")
+
+
+def printable(text: str) -> str:
+    """Return a stranger's text as at most 200 signs that can be shown on one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:200])
 
 
 def issue(node: NodeProto, reason: str, mend: str | None = None) -> NodeIssue:
     """Name a node in an UnsupportedModel error."""
-    return NodeIssue(label(node), operator(node), reason, mend)
+    return NodeIssue(label(node), printable(operator(node)), reason, mend)
 
 
 def opsets(imports: Iterable[OperatorSetIdProto]) -> dict[str, int]:
@@ -108,8 +112,9 @@ def needs(node: NodeProto, depth: int = 0) -> set[str]:
     """Return the names that must be known before the node runs: its inputs and what its subgraphs capture."""
     if depth > DEEPEST_NESTING:
         raise ConfigError(f"the model nests more than {DEEPEST_NESTING} graphs")
-    names = {name for name in node.input if name}
-    for graph in subgraphs(node):
+    names = set(node.input)
+    names.discard("")
+    for graph in subgraphs(node) if node.attribute else ():
         inner = {value.name for value in graph.output}
         defined = {value.name for value in graph.input} | initialiser_names(graph)
         for child in graph.node:
@@ -131,11 +136,15 @@ def ordered(nodes: Sequence[NodeProto], known: Container[str]) -> list[NodeProto
     nowhere, and for a cycle.
     """
     producer: dict[str, int] = {}
+    is_ordered = True
     for index, node in enumerate(nodes):
+        is_ordered = is_ordered and all(name in producer or name in known for name in needs(node))
         for name in filter(None, node.output):
             if name in producer or name in known:
                 raise ConfigError(f"the value {name!r} of node {label(node)!r} is defined twice")
             producer[name] = index
+    if is_ordered:
+        return list(nodes)
     waits, readers = _dependencies(nodes, producer, known)
     ready = [index for index, count in enumerate(waits) if count == 0]
     order = []

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections import ChainMap
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from onnx import AttributeProto
 
@@ -43,20 +44,20 @@ if TYPE_CHECKING:
 CANONICAL_FORM = 1
 """The version of the form that is digested; it is part of every digest."""
 
-_FIELD = {
+_FIELDS = {
     AttributeProto.FLOAT: "f",
-    AttributeProto.INT: "i",
-    AttributeProto.STRING: "s",
-    AttributeProto.TENSOR: "t",
-    AttributeProto.GRAPH: "g",
-    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
-    AttributeProto.TYPE_PROTO: "tp",
     AttributeProto.FLOATS: "floats",
-    AttributeProto.INTS: "ints",
-    AttributeProto.STRINGS: "strings",
-    AttributeProto.TENSORS: "tensors",
+    AttributeProto.GRAPH: "g",
     AttributeProto.GRAPHS: "graphs",
+    AttributeProto.INT: "i",
+    AttributeProto.INTS: "ints",
+    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
     AttributeProto.SPARSE_TENSORS: "sparse_tensors",
+    AttributeProto.STRING: "s",
+    AttributeProto.STRINGS: "strings",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.TENSORS: "tensors",
+    AttributeProto.TYPE_PROTO: "tp",
     AttributeProto.TYPE_PROTOS: "type_protos",
 }
 """Where an attribute of each type keeps its value."""
@@ -73,6 +74,11 @@ def model_id(proto: ModelProto) -> str:
 
 def _hash(kind: str, *parts: bytes) -> bytes:
     return bytes.fromhex(canonical.digest(f"model/{CANONICAL_FORM}/{kind}", *parts))
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """Return the values of a list, or the one value of anything else."""
+    return value if isinstance(value, Sequence) and not isinstance(value, bytes) else (value,)
 
 
 def _int(number: int) -> bytes:
@@ -140,7 +146,8 @@ class _Identity:
             what = _hash("call", called)
         else:
             version = versions.get(domain(node.domain), 0)
-            what = _hash("operator", domain(node.domain).encode(), node.op_type.encode(), _int(version))
+            names = domain(node.domain), node.op_type, node.overload
+            what = _hash("operator", *(name.encode() for name in names), _int(version))
         inputs = [scope[name] if name else b"" for name in node.input]
         while inputs and not inputs[-1]:
             inputs.pop()
@@ -167,7 +174,7 @@ class _Identity:
         depth: int,
         node: str,
     ) -> bytes:
-        field = _FIELD.get(attribute.type)
+        field = _FIELDS.get(attribute.type)
         present = {descriptor.name for descriptor, _ in attribute.ListFields()}
         stray = present - {"name", "doc_string", "type", "ref_attr_name", field}
         if field is None or stray or (attribute.ref_attr_name and field in present):
@@ -176,23 +183,22 @@ class _Identity:
         if attribute.ref_attr_name:
             return _hash("reference", kind, attribute.ref_attr_name.encode())
         value = getattr(attribute, field)
-        items = value if attribute.type >= AttributeProto.FLOATS and field.endswith("s") else [value]
-        parts: list[bytes]
-        match field.rstrip("s") or "s":
-            case "f" | "float":
-                parts = [struct.pack("<f", item) for item in items]
-            case "i" | "int":
-                parts = [_int(item) for item in items]
-            case "s" | "string":
-                parts = list(items)
-            case "t" | "tensor":
-                parts = [self._tensor(item) for item in items]
-            case "sparse_tensor":
-                parts = [self._sparse(item) for item in items]
-            case "tp" | "type_proto":
-                parts = [self._type(item) for item in items]
+        parts: Iterable[bytes]
+        match field:
+            case "f" | "floats":
+                parts = (struct.pack("<f", item) for item in _items(value))
+            case "i" | "ints":
+                parts = map(_int, _items(value))
+            case "s" | "strings":
+                parts = _items(value)
+            case "t" | "tensors":
+                parts = map(self._tensor, _items(value))
+            case "sparse_tensor" | "sparse_tensors":
+                parts = map(self._sparse, _items(value))
+            case "tp" | "type_protos":
+                parts = map(self._type, _items(value))
             case _:
-                parts = [self._graph(item, scope, versions, depth + 1) for item in items]
+                parts = (self._graph(item, scope, versions, depth + 1) for item in _items(value))
         return _hash("value", kind, *parts)
 
     def _function(self, function: FunctionProto) -> bytes:
@@ -209,7 +215,9 @@ class _Identity:
             for attribute in sorted(function.attribute_proto, key=lambda attribute: attribute.name)
         ]
         outputs = [scope[name] for name in function.output]
-        return _hash("function", _int(len(function.input)), _int(len(outputs)), *outputs, *defaults)
+        names = [_hash("named", name.encode()) for name in sorted(function.attribute)]
+        counts = _int(len(function.input)), _int(len(outputs)), _int(len(names))
+        return _hash("function", *counts, *outputs, *names, *defaults)
 
     def _type(self, kind: TypeProto) -> bytes:
         which = kind.WhichOneof("value")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it has no types
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]  # it has no types
+from google.protobuf.message import DecodeError, EncodeError, Message  # type: ignore[import-untyped]  # nor here
 from onnx import ModelProto, helper
 from pydantic import ValidationError
 
@@ -74,9 +76,25 @@ def _parsed(data: bytes, what: str) -> ModelProto:
         raise ConfigError(f"{what} is not an ONNX model, or is cut short", hint=hint) from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.opset_import:
         raise ConfigError(f"{what} is not an ONNX model", hint=hint)
+    if not _is_text(proto):
+        raise ConfigError(f"{what} holds names that are not UTF-8", hint=hint)
     if not proto.graph.output:
         raise ConfigError(f"{what} has no output", hint=hint)
     return proto
+
+
+def _is_text(message: Message) -> bool:
+    """Return whether all strings inside are text: protobuf's Python gives bytes where they are not UTF-8."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}:
+            continue
+        items = value if isinstance(value, Sequence) else (value,)
+        if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
+            if not all(map(_is_text, items)):
+                return False
+        elif not all(isinstance(item, str) for item in ((value,) if isinstance(value, (str, bytes)) else items)):
+            return False
+    return True
 
 
 def _serialised(proto: ModelProto) -> bytes:

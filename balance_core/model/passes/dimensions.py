@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
+from balance_core.model.graph import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,8 @@ def fix(draft: Draft, sizes: Mapping[str, int]) -> None:
         elif is_batch:
             dimension.dim_value = 1
         else:
-            reason = f"its dimension {axis} ({symbol}) has no fixed size"
-            issues.append(NodeIssue(name, "input", reason, f"--dim {symbol}=NUMBER"))
+            reason = f"its dimension {axis} ({printable(symbol)}) has no fixed size"
+            issues.append(NodeIssue(printable(name), "input", reason, f"--dim {printable(symbol)}=NUMBER"))
     unknown = sorted(sizes.keys() - known)
     if unknown:
         names = ", ".join(sorted(known)) or "none"

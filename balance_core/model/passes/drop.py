@@ -55,9 +55,8 @@ def _is_idle(node: NodeProto, draft: Draft) -> bool:
         case "Identity":
             return True
         case "Dropout":
-            training = draft.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.array([])
             sizes = shape(draft.types.get(node.input[0]))
-            if training is None or training.any() or sizes is None:
+            if is_training(node, draft) or sizes is None:
                 return False
             if len(node.output) > 1 and node.output[1]:  # the mask says that nothing was dropped
                 draft.constants[node.output[1]] = tensors.of_array(np.ones(sizes, dtype=np.bool_), node.output[1])
@@ -68,6 +67,15 @@ def _is_idle(node: NodeProto, draft: Draft) -> bool:
     return False
 
 
+def is_training(node: NodeProto, draft: Draft) -> bool:
+    """Return whether the node behaves as in training, or may do so: its switch is not constant."""
+    if node.op_type != "Dropout" or domain(node.domain):
+        return not domain(node.domain) and bool(attributes(node).get("training_mode"))
+    switch = node.input[2] if len(node.input) > 2 else ""
+    training = draft.constant(switch)
+    return bool(switch) and (training is None or bool(training.any()))
+
+
 def _name_after_outputs(draft: Draft) -> None:
     """Where an Identity only gives a computed value the name of an output, let its producer write that name."""
     computed = {name for node in draft.nodes if node.op_type != "Identity" for name in node.output}
@@ -75,7 +83,7 @@ def _name_after_outputs(draft: Draft) -> None:
     kept = []
     for node in draft.nodes:
         source = node.input[0] if node.op_type == "Identity" and not domain(node.domain) else ""
-        if source in computed and source not in draft.outputs and source not in renames:
+        if source and source in computed and source not in draft.outputs and source not in renames:
             renames[source] = node.output[0]
             draft.types.pop(source, None)
         else:

@@ -18,8 +18,8 @@ from balance_core.model.passes import branches
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
 
-MAX_FOLDED_BYTES = tensors.MAX_MODEL_BYTES
-"""Most bytes that all folded values may take together: a small file must not ask for unbounded memory or time."""
+FREE_BYTES, FREE_FACTOR = 2**28, 4
+"""Most bytes that all folded values may take together: this many, and this many times those that the file brings."""
 MAX_FOLDED_WORK = 2**32
 """Most multiplications in one folded matrix product."""
 MAX_LOOPED_ELEMENTS = 2**20
@@ -28,13 +28,14 @@ SMALL_ELEMENTS = 4096
 """Constants up to this size are shown to shape inference: shapes, axes and indices are."""
 
 _VECTORISED = frozenset({
-    "Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast",
-    "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "DequantizeLinear", "Div", "Equal", "Erf", "Exp",
-    "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "Greater", "GreaterOrEqual", "Identity",
-    "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or",
-    "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Split", "Sqrt", "Squeeze",
-    "Sub", "Sum", "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
+    "Abs", "Add", "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+    "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "DequantizeLinear", "Div", "Equal",
+    "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "Greater",
+    "GreaterOrEqual", "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Mean", "Min",
+    "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "Round", "Sigmoid", "Sign", "Sin",
+    "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "Xor",
 })  # fmt: skip
 """Operators whose constant results are computed; where others read constants only, they stay as they are."""
 _LOOPED = frozenset({
@@ -47,8 +48,8 @@ _NOT_INFERRED = frozenset({"Compress", "NonZero", "Unique"})
 def fold(draft: Draft) -> None:
     """Fill `draft.types`, turn what is constant into constants, and put the chosen branch in place of an If.
 
-    Raises ConfigError that names the node where types or shapes do not fit, UnsupportedModel when the constants grow
-    beyond MAX_FOLDED_BYTES.
+    Raises ConfigError that names the node where types or shapes do not fit, UnsupportedModel for constants that take
+    much more memory than the file that asks for them.
     """
     _Fold(draft).run()
     draft.clean()
@@ -57,10 +58,10 @@ def fold(draft: Draft) -> None:
 class _Fold:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.types = dict(draft.inputs)
+        self.types = draft.types | draft.inputs
         self.types |= {name: _type(tensor) for name, tensor in draft.constants.items()}
         self.imports = [OperatorSetIdProto(domain=name, version=number) for name, number in draft.versions.items()]
-        self.budget = MAX_FOLDED_BYTES
+        self.budget = FREE_BYTES + FREE_FACTOR * sum(map(tensors.nbytes, draft.constants.values()))
 
     def run(self) -> None:
         waiting = deque(self.draft.nodes)
@@ -88,15 +89,19 @@ class _Fold:
         self.draft.types = self.types
 
     def _define(self, name: str, tensor: TensorProto, node: NodeProto) -> None:
-        self.budget -= tensors.nbytes(tensor)
-        if self.budget < 0:
-            raise UnsupportedModel("the model's constants grow beyond 2 GiB", issues=[issue(node, "no room for it")])
+        self._spend(tensors.nbytes(tensor), node)
         self.draft.constants[name] = tensor
         self.types[name] = _type(tensor)
 
+    def _spend(self, size: int, node: NodeProto) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            found = issue(node, f"its constant result takes {size} bytes")
+            raise UnsupportedModel("the model makes too large constants of small ones", issues=[found])
+
     def _infer(self, node: NodeProto) -> None:
         definition, read = schema(node, self.draft.versions), needs(node)
-        if definition is None or not read <= self.types.keys():
+        if definition is None or not read <= self.types.keys() or self._is_typed(node):
             return
         small = {
             name: self.draft.constants[name]
@@ -114,6 +119,9 @@ class _Fold:
             ) from error
         self.types |= {name: kind for name, kind in found.items() if name and kind.WhichOneof("value")}
         ml.infer(node, self.types)
+
+    def _is_typed(self, node: NodeProto) -> bool:
+        return all(ml.shape(self.types.get(name)) is not None for name in node.output if name)
 
     def _evaluated(self, node: NodeProto) -> dict[str, np.ndarray] | None:
         """Return the node's outputs by name where they are constant and cheap enough to compute."""
@@ -156,8 +164,10 @@ class _Fold:
         read = [ml.shape(kind) for kind in kinds]
         made = [ml.shape(self.types.get(name)) for name in node.output if name]
         sizes = [prod(found) for found in (read if node.op_type in _NOT_INFERRED else made) if found is not None]
-        if len(sizes) < len(made) or sum(sizes) * 16 > self.budget or (looped and sum(sizes) > MAX_LOOPED_ELEMENTS):
+        if len(sizes) < len(made) or (looped and sum(sizes) > MAX_LOOPED_ELEMENTS):
             return False
+        if sum(sizes) > self.budget:  # in elements, of at least one byte
+            self._spend(sum(sizes), node)
         inner = read[0][-1] if node.op_type == "MatMul" and read[0] else 1
         return sum(sizes) * inner <= MAX_FOLDED_WORK
 

@@ -9,7 +9,8 @@ from onnx import TensorProto, TypeProto
 
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.model import ml
-from balance_core.model.graph import domain, issue, label, operator, schema, subgraphs
+from balance_core.model.graph import domain, issue, label, operator, printable, schema, subgraphs
+from balance_core.model.passes.drop import is_training
 from balance_core.model.tensors import MAX_MODEL_BYTES, nbytes, type_name
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_VALUE_ELEMENTS = 2**28
 """Largest tensor between two nodes, in elements."""
+MAX_ALL_ELEMENTS = 2**30
+"""Most elements of all tensors between nodes together: four gibibytes of floats."""
 
 _CONTROL = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _RANDOM = frozenset(
@@ -47,15 +50,18 @@ def unsupported(draft: Draft) -> None:
 
 
 def too_large(draft: Draft) -> None:
-    """Raise UnsupportedModel for constants of more than 2 GiB."""
+    """Raise UnsupportedModel for constants of more than 2 GiB, and more than MAX_ALL_ELEMENTS between the nodes."""
     total = sum(map(nbytes, draft.constants.values()))
     if total > MAX_MODEL_BYTES:
         raise UnsupportedModel(f"the model's constants take {total} bytes, more than 2 GiB")
+    elements = sum(prod(ml.shape(draft.types.get(name)) or ()) for node in draft.nodes for name in node.output)
+    if elements > MAX_ALL_ELEMENTS:
+        raise UnsupportedModel(f"the values between the model's nodes have {elements} elements, too many to prove")
 
 
 def _inputs(draft: Draft) -> list[NodeIssue]:
     problems = ((name, _type_problem(kind)) for name, kind in draft.inputs.items())
-    return [NodeIssue(name, "input", problem) for name, problem in problems if problem]
+    return [NodeIssue(printable(name), "input", problem) for name, problem in problems if problem]
 
 
 def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
@@ -76,7 +82,7 @@ def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
         )
     elif not name and node.op_type in _RANDOM:
         problem = "it draws random numbers", "export the model for inference"
-    elif not name and (node.op_type == "Dropout" or ml.attributes(node).get("training_mode")):
+    elif is_training(node, draft):
         problem = "it is in training mode", "export the model for inference: model.eval()"
     elif not any(read and _type_problem(draft.types.get(read)) for read in node.input):
         problems = (_type_problem(draft.types.get(made)) for made in node.output if made)
@@ -109,8 +115,8 @@ def _constant_outputs(draft: Draft) -> list[NodeIssue]:
             depends.update(node.output)
     return [
         NodeIssue(
-            label(producer[name]) if name in producer else name,
-            operator(producer[name]) if name in producer else "constant",
+            label(producer[name]) if name in producer else printable(name),
+            printable(operator(producer[name])) if name in producer else "constant",
             f"the output {name!r} depends on no input",
             "export the model with its input, not with an example in its place",
         )
