@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from balance_core import canonical, measure, registry
 from balance_core.errors import BlobNotFound, ConfigError, NodeIssue, StageOutOfMemory, UnsupportedModel
 from balance_core.files import locked, write_whole
-from balance_core.model.fidelity import Fidelity
 from balance_core.observing import Observers
-from balance_core.records import Circuit, ModelCommitment, Proof, Registration, VerifyingKey
+from balance_core.records import Circuit, Fidelity, ModelCommitment, Proof, Registration, VerifyingKey
 from balance_core.runs import ModelSummary, Preparation, StageReport, StageStart
 from balance_core.stages import Limits, Measurement, Support, Task, TaskResult
 from balance_core.verification import Verified
@@ -70,6 +69,7 @@ class Pipeline:
         self._executor: Executor = registry.create(
             "executors", self.executor_name, {"folder": self.workspace.root, "logs": self.logs}
         )
+        self._executor.prepare("convert", None)  # it imports while this process still does
 
     def __enter__(self) -> Self:
         return self

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from balance_core.chain import ChainRef
-from balance_core.model.fidelity import Fidelity
-from balance_core.records import Cid, Digest, Label, Name, Record, Registration, Statement, TensorSpec
+from balance_core.records import Cid, Digest, Fidelity, Label, Name, Record, Registration, Statement, TensorSpec
 from balance_core.stages import Estimate, Limits, Measurement, SrsUse
 
 

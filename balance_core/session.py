@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from balance_core.chain import ChainRef
-    from balance_core.model.fidelity import Fidelity
     from balance_core.pipeline import Converted
+    from balance_core.records import Fidelity
     from balance_core.registering import Registered
     from balance_core.runs import ModelSummary, Preparation
     from balance_core.stages import Progress
@@ -106,8 +106,6 @@ class Session:
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
         self.folder = self.workspace.runs / self.run_id
         self.backend = options.get("backend") or _default_backend()
-        self.chain = self._plugin("chains", options.get("chain", "ledger"), options.get("chain_settings"))
-        self.storage = self._plugin("storage", options.get("storage", "local"), options.get("storage_settings"))
         self.pipeline = Pipeline(
             workspace=self.workspace,
             backend=self.backend,
@@ -123,6 +121,11 @@ class Session:
 
     def __enter__(self) -> Self:
         self._held.enter_context(self.pipeline)
+        with self._held.pop_all() as undo:  # the pipeline is closed if a plugin cannot be used
+            chain, storage = self.options.get("chain", "ledger"), self.options.get("storage", "local")
+            self.chain = self._plugin("chains", chain, self.options.get("chain_settings"))
+            self.storage = self._plugin("storage", storage, self.options.get("storage_settings"))
+            self._held = undo.pop_all()
         return self
 
     def __exit__(
