@@ -108,7 +108,7 @@ def _pinned(
     if voucher is not None:
         if voucher.registration_id != found:
             raise InvalidProof(
-                f"the bundle is of the registration {found}; {voucher} is for {voucher.registration_id}"
+                f"the bundle is of the registration {found}, and not of {voucher.registration_id}: {voucher}"
             )
         vouchers.append(voucher)
     return tuple(vouchers)
