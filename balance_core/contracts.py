@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from balance_core.chain import Attestation, ChainEvent, ChainRef, Finality, ProofRecord, Revocation
+    from balance_core.integer.model import IntegerModel
     from balance_core.model import Model
     from balance_core.records import (
         Circuit,
@@ -65,8 +66,11 @@ class Converter(Plugin):
     """File endings that it takes, with the dot, in lower case."""
 
     @abstractmethod
-    def convert(self, source: Path) -> ModelProto:
-        """Read the file; ConfigError: not of this format; UnsupportedModel: what it cannot take."""
+    def convert(self, source: Path) -> ModelProto | IntegerModel:
+        """Read the file, as an integer model where the format already is integers.
+
+        Raises ConfigError for a file not of this format, UnsupportedModel for what the converter cannot take.
+        """
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ _SEED = 20240607
 
 def load_model(source: Path, dimensions: dict[str, int]) -> Any:
     """Load a model of any format that a converter knows by the file's ending; `.onnx` needs none."""
-    from balance_core.model import load
+    from onnx import ModelProto
+
+    from balance_core.model import integers, load
 
     suffix = source.suffix.lower()
     if suffix in ("", ".onnx"):
@@ -29,7 +31,10 @@ def load_model(source: Path, dimensions: dict[str, int]) -> Any:
     for plugin in registry.describe("converters"):
         converter = registry.create("converters", plugin.name)
         if suffix in converter.suffixes:
-            return load.load(converter.convert(source), name=source.stem, dimensions=dimensions)
+            converted = converter.convert(source)
+            if isinstance(converted, ModelProto):
+                return load.load(converted, name=load.safe_name(source.stem), dimensions=dimensions)
+            return integers.describe(converted, load.safe_name(source.stem))
     raise ConfigError(
         f"no converter reads {suffix} files ({source.name})", hint="`balance plugins list` shows what is installed"
     )
@@ -91,7 +96,8 @@ def _count(batch: Batch) -> int:
 def _answered(model: Model, batch: Batch) -> Samples:
     from balance_core.model import reference
 
-    return Samples(batch, reference.run(model.onnx, batch))
+    floats = model.integer is None
+    return Samples(batch, reference.run(model.onnx, batch) if floats else reference.answers(model, batch))
 
 
 def _publish(samples: Samples, job: LocalJob) -> str:
@@ -101,7 +107,10 @@ def _publish(samples: Samples, job: LocalJob) -> str:
 
 
 def random_samples(model: Model) -> Batch:
-    """Return inputs drawn from a standard normal distribution (integers: 0 or 1), the same ones every time."""
+    """Return inputs drawn from a standard normal distribution, the same ones every time.
+
+    Integers are 0 or 1; those of an integer model's own small types are drawn from the whole type.
+    """
     import numpy as np
 
     random = np.random.default_rng(_SEED)
@@ -109,6 +118,9 @@ def random_samples(model: Model) -> Batch:
     for spec in model.inputs:
         shape = (RANDOM_SAMPLES, *spec.shape)
         floating = spec.dtype.startswith("float")
-        drawn = random.standard_normal(shape) if floating else random.integers(0, 2, shape)
+        low, high = 0, 2
+        if model.integer is not None and spec.dtype in {"int8", "uint8", "int16"}:
+            low, high = np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max + 1
+        drawn = random.standard_normal(shape) if floating else random.integers(low, high, shape)
         batch[spec.name] = drawn.astype(spec.dtype)
     return batch

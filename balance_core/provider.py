@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parent / "examples" / "mnist"
 
 
 def convert(model: Path | str, target: Path | str, *, dimensions: Mapping[str, int] | None = None) -> ModelSummary:
-    """Write a model in normal form, as ONNX, and return what is known of it."""
+    """Write a model in normal form, as ONNX or as the integer model that it is, and return what is known of it."""
     executor = registry.create("executors", "local")
     arguments = {"source": str(Path(model).absolute()), "dimensions": dict(dimensions or {})}
     try:
@@ -36,7 +36,8 @@ def convert(model: Path | str, target: Path | str, *, dimensions: Mapping[str, i
         summary = ModelSummary.from_value(executor.submit(task).result().value["model"])
     finally:
         executor.close()
-    write_output(Path(target), Model.from_bytes(Workspace.default().blob(summary.model).read_bytes()).onnx)
+    converted = Model.from_bytes(Workspace.default().blob(summary.model).read_bytes())
+    write_output(Path(target), converted.onnx if converted.integer is None else converted.integer)
     return summary
 
 

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from balance_core.errors import ConfigError
+from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
 from balance_core.records import Digest, Label, Name, Record, TensorSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_MAGIC = b"balance model 1\n"
+_MAGIC = b"balance model 2\n"
 _MAX_HEADER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Model:
-    """One ONNX graph with its weights, in normal form.
+    """One ONNX graph with its weights, in normal form; or one integer model, of a format that is integers already.
 
     `model_id` is the identity of the model as its author wrote it; `onnx` is what it was normalised to, serialised.
+    Of an integer model `onnx` is empty and `integer` holds its canonical encoding, weights included.
     Inputs and outputs have fixed shapes. `operators` holds the sorted distinct operators of the normal form, those
     outside the default domain as `ai.onnx.ml::Scaler`. `original` is the model as it was loaded, weights included, to
     compare with; it is not part of a packed model.
@@ -36,25 +37,36 @@ class Model:
     operators: tuple[str, ...]
     onnx: bytes = field(repr=False)
     original: bytes | None = field(default=None, repr=False, compare=False)
+    integer: bytes | None = field(default=None, repr=False)
 
     def proto(self) -> ModelProto:
-        """Parse the normal form; a new object each time, that the caller may edit."""
+        """Parse the normal form; a new object each time, that the caller may edit.
+
+        Raises UnsupportedModel for an integer model: there is no graph of floats behind it.
+        """
         from onnx import ModelProto
+
+        if self.integer is not None:
+            mend = "use a backend that takes integer models, or convert the model in floating point"
+            issue = NodeIssue(self.name, "integer model", "its weights and arithmetic are integers already", mend)
+            raise UnsupportedModel("this model has no ONNX graph", issues=[issue])
 
         proto: ModelProto = ModelProto.FromString(self.onnx)
         return proto
 
     def to_bytes(self) -> bytes:
         """Pack the model, without its original, to be handed to another process."""
+        body = self.onnx if self.integer is None else self.integer
         header = _Header(
             model_id=self.model_id,
             name=self.name,
             inputs=self.inputs,
             outputs=self.outputs,
             operators=self.operators,
-            sha256=hashlib.sha256(self.onnx).hexdigest(),
+            form="onnx" if self.integer is None else "integer",
+            sha256=hashlib.sha256(body).hexdigest(),
         ).to_json()
-        return b"".join([_MAGIC, len(header).to_bytes(4, "big"), header, self.onnx])
+        return b"".join([_MAGIC, len(header).to_bytes(4, "big"), header, body])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -67,10 +79,13 @@ class Model:
         if data[: len(_MAGIC)] != _MAGIC or size > _MAX_HEADER_BYTES or len(data) < start + size:
             raise ConfigError("this is no packed model", hint="load models from .onnx files with load()")
         header = _Header.from_json(data[start : start + size], max_size=_MAX_HEADER_BYTES)
-        onnx = data[start + size :]
-        if hashlib.sha256(onnx).hexdigest() != header.sha256:
+        body = data[start + size :]
+        if hashlib.sha256(body).hexdigest() != header.sha256:
             raise ConfigError("the packed model is damaged: its graph does not match its digest")
-        return cls(header.model_id, header.name, header.inputs, header.outputs, header.operators, onnx)
+        onnx, integer = (body, None) if header.form == "onnx" else (b"", body)
+        return cls(
+            header.model_id, header.name, header.inputs, header.outputs, header.operators, onnx, integer=integer
+        )
 
 
 class _Header(Record):
@@ -82,4 +97,5 @@ class _Header(Record):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     operators: tuple[Label, ...]
+    form: Literal["onnx", "integer"]
     sha256: Digest

@@ -83,7 +83,14 @@ def _sheltered(proto: ModelProto) -> ModelProto:
 
 
 def answers(model: Model, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the original model's answers in the form of the normalised one: names of classes as their numbers."""
+    """Return the original model's answers in the form of the normalised one: names of classes as their numbers.
+
+    Those of an integer model are the real numbers that its integers stand for.
+    """
+    if model.integer is not None:
+        from balance_core.model import integers
+
+        return integers.answers(model.integer, batch)
     return _in_normal_form(model.original or model.onnx, model.onnx, batch)
 
 
