@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from balance_core.testing.backend import BackendConformance
+    from balance_core.testing.storage import StorageConformance
     from balance_core.testing.verifier import Evidence, VerifierConformance
 
 _HOMES = {
     "BackendConformance": "backend",
     "Evidence": "verifier",
+    "StorageConformance": "storage",
     "VerifierConformance": "verifier",
 }
 
-__all__ = ["BackendConformance", "Evidence", "VerifierConformance"]
+__all__ = ["BackendConformance", "Evidence", "StorageConformance", "VerifierConformance"]
 
 
 def __getattr__(name: str) -> Any:

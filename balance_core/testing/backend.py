@@ -57,16 +57,19 @@ class BackendConformance(CapabilityCases):
         assert all(problem.reason and problem.operator for problem in support.problems)
 
     def test_check_has_no_side_effects(self, models: KitModels, tmp_path: Path) -> None:
-        """`check` writes no file, calls nobody, and says the same each time."""
-        folder = tmp_path / "around"
-        folder.mkdir()
-        before = confine.snapshot(folder)
-        variables = {"HOME": str(folder), "BALANCE_HOME": str(folder)}
-        with confine.surroundings(folder, folder, variables), confine.watched((), network=False) as watch:
+        """`check` writes nothing outside a temporary folder, leaves nothing there, and says the same each time."""
+        around, temporary = tmp_path / "around", tmp_path / "temporary"
+        around.mkdir()
+        temporary.mkdir()
+        variables = {"HOME": str(around), "BALANCE_HOME": str(around)}
+        with (
+            confine.surroundings(around, temporary, variables),
+            confine.watched((temporary,), network=False) as watch,
+        ):
             answers = [self.make_backend().check(models.main) for _ in range(2)]
-        assert not watch.writes
+        left = [str(path) for folder in (around, temporary) for path in folder.rglob("*")]
+        assert not [*watch.writes, *left], "written outside a temporary folder, or left there"
         assert not watch.calls
-        assert confine.snapshot(folder) == before
         assert answers[0].problems == answers[1].problems
 
     def test_circuit_says_what_it_is_of(self, registered: Registered) -> None:

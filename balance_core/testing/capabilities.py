@@ -58,6 +58,16 @@ class CapabilityCases(BackendSubject):
         if self.capabilities().deterministic:
             assert bench.register(registered.model).circuit.circuit_id == registered.circuit.circuit_id
 
+    def test_circuit_is_reproduced_from_its_settings(self, bench: Workbench, registered: Registered) -> None:
+        """A deterministic backend makes the same circuit again from the circuit's settings alone, without samples."""
+        if not self.capabilities().deterministic:
+            return
+        circuit = registered.circuit
+        found = self.plugin_class()
+        backend = found(found.settings_class.parse(circuit.settings, owner=self.plugin_name()))
+        with bench.stage("setup", parameters=circuit.setup_trust.parameters) as job:
+            assert backend.setup(registered.model, None, job).circuit_id == circuit.circuit_id
+
     def test_capability_transparent_setup(self, registered: Registered) -> None:
         """A setup is transparent exactly where the backend says so."""
         trust = self.make_verifier().setup_trust(registered.key).trust

@@ -64,13 +64,15 @@ class Proven:
 class _KitJob(LocalJob):
     """A job whose own work on the workspace is not held against the plugin."""
 
-    def __init__(self, workspace: Workspace, scratch: Path, watch: confine.Watch, *, cancelled: bool) -> None:
+    def __init__(
+        self, workspace: Workspace, scratch: Path, watch: confine.Watch, *, cancelled: bool, parameters: str | None
+    ) -> None:
         def report(message: str, fraction: float | None) -> None:
             del message, fraction
             if cancelled:
                 raise StageError("the stage was cancelled")
 
-        super().__init__(workspace, scratch, threads=2, memory_bytes=None, report=report)
+        super().__init__(workspace, scratch, threads=2, memory_bytes=None, report=report, parameters=parameters)
         self._watch = watch
 
     @override
@@ -118,8 +120,12 @@ class Workbench:
         return self.folder / "models"
 
     @contextlib.contextmanager
-    def stage(self, name: str, *, cancelled: bool = False) -> Iterator[LocalJob]:
-        """Lend a job for one stage, and note what happens outside its scratch folder."""
+    def stage(self, name: str, *, cancelled: bool = False, parameters: str | None = None) -> Iterator[LocalJob]:
+        """Lend a job for one stage, and note what happens outside its scratch folder.
+
+        `cancelled` stops the stage when it tells of its progress; `parameters` is the digest of the only reference
+        string that it may use.
+        """
         around = (self.home, self.cwd, self.models)
         before = confine.snapshot(*around)
         with (
@@ -128,7 +134,7 @@ class Workbench:
             confine.watched((scratch,), network=self.network) as watch,
         ):
             try:
-                yield _KitJob(self.workspace, scratch, watch, cancelled=cancelled)
+                yield _KitJob(self.workspace, scratch, watch, cancelled=cancelled, parameters=parameters)
             finally:
                 with watch.pause():
                     after = confine.snapshot(*around)

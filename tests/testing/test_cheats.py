@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cheating_backends
+import cheating_storage
 import pytest
-from cheating_backends import CHEATS
+from kit_run import Findings, run_kit
 
-KIT = """
+BACKENDS = """
 import pytest
 
 from balance_core.testing import BackendConformance
@@ -35,42 +37,38 @@ for cheat in CHEATS:
 """Backends are set up once for all verifiers that cheat with them."""
 
 
-class Findings:
-    """Collects which cases failed, by class."""
+STORAGE = """
+from balance_core.testing import StorageConformance
+from cheating_storage import CHEATS
 
-    def __init__(self) -> None:
-        self.failed: dict[str, dict[str, str]] = {}
-        self.ran: dict[str, int] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        _, cheat, case = report.nodeid.split("::")
-        if report.failed:
-            self.failed.setdefault(cheat, {})[case.removeprefix("test_")] = _message(report)
-        if report.when == "call":
-            self.ran[cheat] = self.ran.get(cheat, 0) + 1
-
-
-def _message(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash else report.longrepr)[:600]
+for cheat, _ in CHEATS:
+    globals()[f"Test{cheat.__name__}"] = type(f"Test{cheat.__name__}", (StorageConformance,), {"storage": cheat})
+"""
 
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    """What the kit finds in all cheats, in one run."""
-    folder = tmp_path_factory.mktemp("cheats")
-    (folder / "test_kit.py").write_text(KIT)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    found = Findings()
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(folder)]
-    options += ["-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "tmp"), "-W", "error"]
-    code = pytest.main([*options, str(folder / "test_kit.py")], plugins=[found])
-    assert code == pytest.ExitCode.TESTS_FAILED
-    return found
+    """What the kit finds in all backends and verifiers that cheat."""
+    return run_kit(tmp_path_factory.mktemp("cheats"), BACKENDS)
 
 
-@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_cheat_is_found_out(cheat, findings: Findings) -> None:
+@pytest.fixture(scope="module")
+def storage_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """What the kit finds in all stores that cheat."""
+    return run_kit(tmp_path_factory.mktemp("cheats"), STORAGE)
+
+
+@pytest.mark.parametrize("cheat", cheating_backends.CHEATS, ids=lambda cheat: cheat.name)
+def test_cheating_backend_is_found_out(cheat, findings: Findings) -> None:
     failed = findings.failed.get(f"Test{cheat.name}", {})
     assert set(failed) == cheat.caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
     assert findings.ran[f"Test{cheat.name}"] > 40
+
+
+@pytest.mark.parametrize(
+    ("cheat", "caught"), [pytest.param(*found, id=found[0].__name__) for found in cheating_storage.CHEATS]
+)
+def test_cheating_storage_is_found_out(cheat, caught, storage_findings: Findings) -> None:
+    failed = storage_findings.failed.get(f"Test{cheat.__name__}", {})
+    assert set(failed) == caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
+    assert storage_findings.ran[f"Test{cheat.__name__}"] > 30

@@ -1,0 +1,9 @@
+"""The plugins of the core keep their contracts."""
+
+from __future__ import annotations
+
+from balance_core.testing import StorageConformance
+
+
+class TestLocalStorage(StorageConformance):
+    storage = "local"
