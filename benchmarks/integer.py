@@ -3,19 +3,23 @@
     python benchmarks/integer.py MODELS [--rounds 15]
 
 MODELS is a folder of .onnx files, each with a .npz of the same name whose array `x` holds samples. Every round times
-both on the whole second half of the samples: the executor as one batch, onnxruntime (one thread) sample by sample, for
-the models have a fixed batch of one. The ratio is that of the medians; `single` is the ratio for one sample at a time.
+both, on one thread, on the whole second half of the samples: the executor as one batch, onnxruntime sample by sample,
+for the models have a fixed batch of one. The ratio is that of the medians; `single` is the ratio when the executor
+takes one sample at a time, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # one thread for both; read when numpy is imported
 
 import numpy as np
 import onnxruntime

@@ -120,7 +120,11 @@ def _suffices(quality: Quality, settings: IntegerSettings) -> bool:
 
 
 def _quality(
-    model: IntegerModel, batch: Mapping[str, np.ndarray], floats: Mapping[str, np.ndarray], bits: int, weight_bits: int
+    model: IntegerModel,
+    batch: Mapping[str, np.ndarray],
+    floats: Mapping[str, np.ndarray],
+    bits: int,
+    weight_bits: int,
 ) -> Quality:
     """Compare the integer model's answers with the float model's."""
     reals = execute(model, batch).reals
@@ -155,9 +159,7 @@ def mean_bits(lowered: Lowered) -> float:
     return sum(fact.bits * fact.size for fact in facts) / sum(fact.size for fact in facts)
 
 
-def _layers(
-    proto: onnx.ModelProto, lowered: Lowered, batch: Mapping[str, np.ndarray]
-) -> Iterable[LayerReport]:
+def _layers(proto: onnx.ModelProto, lowered: Lowered, batch: Mapping[str, np.ndarray]) -> Iterable[LayerReport]:
     """Compare every ONNX tensor that the integer model holds with the float model's."""
     floats = _intermediates(proto, lowered, batch)
     tensors = execute(lowered.model, batch, intermediates=True).tensors
@@ -197,7 +199,9 @@ def _saturated(model: IntegerModel, tensors: Mapping[int, np.ndarray], place: in
     if not isinstance(node.operation, Clamp):
         return 0.0
     before = tensors[node.inputs[0]]
-    low = node.operation.lo if node.operation.lo < 0 else model.facts[node.inputs[0]].lo  # a Relu's end at 0 is no loss
+    low = (
+        node.operation.lo if node.operation.lo < 0 else model.facts[node.inputs[0]].lo
+    )  # a Relu's end at 0 is no loss
     return float(((before < low) | (before > node.operation.hi)).mean())
 
 

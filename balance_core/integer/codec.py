@@ -32,7 +32,7 @@ class Writer:
             value >>= 7
         self._buffer.append(value)
 
-    def int(self, value: int) -> None:
+    def sint(self, value: int) -> None:
         """Append a signed integer."""
         self.uint(value << 1 if value >= 0 else (-value << 1) - 1)
 
@@ -43,12 +43,12 @@ class Writer:
         for value in items:
             self.uint(value)
 
-    def ints(self, values: Iterable[int]) -> None:
+    def sints(self, values: Iterable[int]) -> None:
         """Append a list of signed integers."""
         items = tuple(values)
         self.uint(len(items))
         for value in items:
-            self.int(value)
+            self.sint(value)
 
     def blob(self, data: bytes) -> None:
         """Append bytes, preceded by their number."""
@@ -98,7 +98,7 @@ class Reader:
                 return value
         raise self.fail("an integer is too long")
 
-    def int(self) -> int:
+    def sint(self) -> int:
         """Take a signed integer."""
         value = self.uint()
         return -((value + 1) >> 1) if value & 1 else value >> 1
@@ -114,9 +114,9 @@ class Reader:
         """Take a list of at most `limit` integers of 0 or more."""
         return tuple([self.uint() for _ in range(self.count(limit))])
 
-    def ints(self, limit: int) -> tuple[int, ...]:
+    def sints(self, limit: int) -> tuple[int, ...]:
         """Take a list of at most `limit` signed integers."""
-        return tuple([self.int() for _ in range(self.count(limit))])
+        return tuple([self.sint() for _ in range(self.count(limit))])
 
     def blob(self, limit: int) -> bytes:
         """Take at most `limit` bytes."""

@@ -46,7 +46,7 @@ def encode_structure(model: IntegerModel) -> bytes:
         out.uints(place - i for i in node.inputs)
         out.uint(node.scale.numerator)
         out.uint(node.scale.denominator)
-        out.int(node.zero_point)
+        out.sint(node.zero_point)
         node.operation.write(out)
     out.uint(len(model.outputs))
     for output in model.outputs:
@@ -56,7 +56,7 @@ def encode_structure(model: IntegerModel) -> bytes:
 
 
 def encode_weights(model: IntegerModel) -> bytes:
-    """Return the canonical bytes of the weights; raises ConfigError for a model of which only the structure is known."""
+    """Return the canonical bytes of the weights; raises ConfigError where only the structure is known."""
     if len(model.weights) != len(model.weight_nodes):
         raise ConfigError("this integer model has no weights", hint="load the file that its owner keeps")
     out = Writer()
@@ -105,7 +105,7 @@ def _decode_structure(structure: bytes, labels: bytes) -> IntegerModel:
         numerator, denominator = source.uint(), source.uint()
         if numerator < 1 or denominator < 1 or gcd(numerator, denominator) != 1:
             raise source.fail(f"{numerator}/{denominator} is no scale in lowest terms")
-        zero_point = source.int()
+        zero_point = source.sint()
         label = texts.text(4 * MAX_NAME)
         nodes.append(Node(operation.read(source), inputs, Fraction(numerator, denominator), zero_point, label))
     outputs = tuple([Output(source.text(MAX_NAME), source.uint()) for _ in range(source.count(MAX_NODES))])

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.errors import ConfigError, ToolFailed
-from balance_core.integer.facts import SAFE
-from balance_core.integer.operations import Clamp, Constant, Conv2d, Input, Less, MatMul, Wire
+from balance_core.integer.operations import Clamp, Constant, Conv2d, Input, Less, MatMul, Operation, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from balance_core.integer.facts import Fact
     from balance_core.integer.model import IntegerModel, Node
 
 CHUNK_ELEMENTS = 2**24
@@ -80,7 +80,7 @@ def quantise(array: np.ndarray, node: Node, op: Input) -> np.ndarray:
     Raises ConfigError for NaN: an infinity saturates, but no integer stands for what is not a number.
     """
     if array.dtype.kind in "iub" and node.scale == 1:
-        return np.clip(array.astype(object) + node.zero_point, op.lo, op.hi).astype(np.int64)
+        return np.asarray(np.clip(array.astype(object) + node.zero_point, op.lo, op.hi), dtype=np.int64)
     reals = array.astype(np.float64)
     if np.isnan(reals).any():
         raise ConfigError(f"input {op.label} holds values that are not numbers")
@@ -140,73 +140,94 @@ def _integers(op: Input, array: np.ndarray) -> np.ndarray:
 
 
 def _join(parts: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    if len(parts) == 1 or parts[0].shape[0] == 1 and all(np.array_equal(parts[0], part) for part in parts):
+    if len(parts) == 1 or (parts[0].shape[0] == 1 and all(np.array_equal(parts[0], part) for part in parts)):
         return parts[0]
     return np.concatenate(parts).reshape(-1, *shape)
 
 
-def _run(model: IntegerModel, given: Mapping[int, np.ndarray], *, keep_all: bool) -> dict[int, np.ndarray]:
-    """Run one part of a batch and return its outputs, or all tensors."""
-    arrays: dict[int, np.ndarray] = {**given, **constants(model)}
-    magnitudes: dict[int, int] = {i: model.facts[i].magnitude for i in arrays}
-    floats = float_constants(model)
-    last = model.last_use
+@dataclass(frozen=True)
+class Step:
+    """One node to be run: what it reads, whether its result must be checked, and what nobody reads after it."""
+
+    place: int
+    operation: Operation
+    inputs: tuple[int, ...]
+    operands: tuple[Fact, ...]
+    checked: bool
+    last: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What execution needs of a model, made once: the constants with a batch axis, and the steps."""
+
+    constants: dict[int, np.ndarray]
+    operands: dict[int, np.ndarray]
+    """Constants that only exact float kernels read, as float64."""
+    steps: tuple[Step, ...]
+
+
+def plan(model: IntegerModel) -> Plan:
+    """Return the model's plan; it is kept with the model."""
+    known: Plan | None = model.__dict__.get("_plan")
+    if known is None:
+        known = model.__dict__["_plan"] = _plan(model)
+    return known
+
+
+def _plan(model: IntegerModel) -> Plan:
+    constants, steps = {}, []
+    readers: dict[int, list[Step]] = {}
     for place, node in enumerate(model.nodes):
-        if place in arrays:
-            continue
-        operands = [model.facts[i] for i in node.inputs]
-        if node.operation.peak([magnitudes[i] for i in node.inputs], operands) > SAFE:
-            raise ToolFailed(f"{model.name_of(place)} would overflow; its interval is wrong")
-        values = [floats.get(i, arrays[i]) for i in node.inputs]
-        result = node.operation.run(values, operands)
-        magnitudes[place] = _checked(model, place, result)
-        arrays[place] = result
-        if not keep_all:
+        operation = node.operation
+        if isinstance(operation, Constant):
+            values = model.weights[place] if operation.values is None else operation.values
+            constants[place] = values[None]
+        elif not isinstance(operation, Input):
+            operands = tuple(model.facts[i] for i in node.inputs)
+            last = tuple(i for i in set(node.inputs) if model.last_use[i] == place)
+            # These three cannot leave the interval that was proven.
+            checked = not isinstance(operation, (Wire, Clamp, Less))
+            steps.append(Step(place, operation, node.inputs, operands, checked, last))
             for i in node.inputs:
-                if last[i] == place:
-                    arrays.pop(i, None)
-    wanted = range(len(model.nodes)) if keep_all else {output.tensor for output in model.outputs}
-    return {place: arrays[place] for place in wanted}
+                readers.setdefault(i, []).append(steps[-1])
+    floats = {
+        place: array.astype(np.float64)
+        for place, array in constants.items()
+        if readers.get(place) and all(_reads_floats(step) for step in readers[place])
+    }
+    return Plan(constants, floats, tuple(steps))
 
 
-def _checked(model: IntegerModel, place: int, result: np.ndarray) -> int:
-    """Return the largest magnitude of a result; raises ToolFailed when it leaves the interval that was proven."""
+def _reads_floats(step: Step) -> bool:
+    return isinstance(step.operation, (MatMul, Conv2d)) and step.operation.exact_in_float(step.operands)
+
+
+def _run(model: IntegerModel, given: Mapping[int, np.ndarray], *, keep_all: bool) -> dict[int, np.ndarray]:
+    """Run one part of a batch and return its outputs, or all tensors.
+
+    Operands lie in their intervals, for every result is checked, and a kernel's peak on these intervals is within the
+    safe width, for the model was: so no kernel can wrap around unless the interval analysis is wrong, and then a
+    result leaves its interval.
+    """
+    prepared = plan(model)
+    arrays = {**prepared.constants, **given, **prepared.operands}
+    for step in prepared.steps:
+        result = step.operation.run([arrays[i] for i in step.inputs], step.operands)
+        if step.checked:
+            _check(model, step.place, result)
+        arrays[step.place] = result
+        if not keep_all:
+            for i in step.last:
+                del arrays[i]
+    if keep_all:
+        return {place: prepared.constants.get(place, array) for place, array in sorted(arrays.items())}
+    return {output.tensor: prepared.constants.get(output.tensor, arrays[output.tensor]) for output in model.outputs}
+
+
+def _check(model: IntegerModel, place: int, result: np.ndarray) -> None:
+    """Raise ToolFailed when a result leaves the interval that was proven."""
     fact = model.facts[place]
-    if isinstance(model.nodes[place].operation, (Wire, Clamp, Less)):  # these cannot leave it
-        return fact.magnitude
     low, high = int(result.min()), int(result.max())
     if low < fact.lo or high > fact.hi:
         raise ToolFailed(f"{model.name_of(place)}: values [{low}, {high}] leave the interval [{fact.lo}, {fact.hi}]")
-    return max(-low, high)
-
-
-def constants(model: IntegerModel) -> dict[int, np.ndarray]:
-    """Return all constants with a batch axis of 1."""
-    result = {}
-    for place, node in enumerate(model.nodes):
-        if isinstance(node.operation, Constant):
-            values = node.operation.values
-            result[place] = (model.weights[place] if values is None else values)[None]
-    return result
-
-
-def float_constants(model: IntegerModel) -> dict[int, np.ndarray]:
-    """Return, as float64, the constants that only exact float kernels read; made once for each model."""
-    cached: dict[int, np.ndarray] | None = model.__dict__.get("_float_constants")
-    if cached is None:
-        users: dict[int, list[int]] = {}
-        for place, node in enumerate(model.nodes):
-            for i in node.inputs:
-                users.setdefault(i, []).append(place)
-        cached = {}
-        for place, array in constants(model).items():
-            if all(_reads_floats(model, user) for user in users.get(place, ())):
-                cached[place] = array.astype(np.float64)
-        model.__dict__["_float_constants"] = cached
-    return cached
-
-
-def _reads_floats(model: IntegerModel, place: int) -> bool:
-    operation = model.nodes[place].operation
-    operands = [model.facts[i] for i in model.nodes[place].inputs]
-    return isinstance(operation, (MatMul, Conv2d)) and operation.exact_in_float(operands)

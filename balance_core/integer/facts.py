@@ -18,7 +18,7 @@ MAX_ELEMENTS = 2**26
 """Largest number of elements of one tensor."""
 
 
-class Inadmissible(ValueError):  # noqa: N818 - a finding about one node, turned into a typed error where its name is known
+class Inadmissible(ValueError):
     """An operation cannot be applied to these operands; the message says why, without the node's name."""
 
 

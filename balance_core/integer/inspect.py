@@ -48,7 +48,8 @@ def summary(model: IntegerModel) -> dict[str, Any]:
     weights = [model.facts[i].size for i in model.weight_nodes]
     tables = {op.key: op.table.size for op in (node.operation for node in model.nodes) if isinstance(op, Lookup)}
     computed = [
-        fact for node, fact in zip(model.nodes, model.facts, strict=True)
+        fact
+        for node, fact in zip(model.nodes, model.facts, strict=True)
         if not isinstance(node.operation, (Constant, Wire))
     ]
     return {
@@ -63,7 +64,9 @@ def summary(model: IntegerModel) -> dict[str, Any]:
         "macs": sum(entry["macs"] for entry in nodes),
         "elements": sum(fact.size for fact in computed),
         "lookups": sum(
-            fact.size for node, fact in zip(model.nodes, model.facts, strict=True) if isinstance(node.operation, Lookup)
+            fact.size
+            for node, fact in zip(model.nodes, model.facts, strict=True)
+            if isinstance(node.operation, Lookup)
         ),
         "tables": sorted((int(size) for size in tables.values()), reverse=True),
         "widest_bits": max(fact.bits for fact in model.facts),
@@ -75,13 +78,12 @@ def table(model: IntegerModel) -> str:
     """Return the summary as text: totals, then one line for each node."""
     data = summary(model)
     used = ", ".join(f"{count} {name}" for name, count in data["operations"].items())
-    lines = [
-        f"structure {data['structure_digest']}",
-        f"operations: {used}",
+    totals = (
         f"{data['weights']:,} weights, {data['macs']:,} multiply-adds, {data['elements']:,} computed integers, "
         f"{data['lookups']:,} look-ups in {len(data['tables'])} tables {data['tables']}, "
-        f"widest value {data['widest_bits']} bits",
-    ]
+        f"widest value {data['widest_bits']} bits"
+    )
+    lines = [f"structure {data['structure_digest']}", f"operations: {used}", totals]
     rows = [("node", "operation", "inputs", "shape", "interval", "bits", "scale", "macs", "for")]
     for entry in data["nodes"]:
         name = entry["operation"]
@@ -91,10 +93,16 @@ def table(model: IntegerModel) -> str:
             name = "weight"
         rows.append(
             (
-                str(entry["node"]), name, " ".join(map(str, entry["inputs"])), "x".join(map(str, entry["shape"])) or "-",
-                "[{}, {}]".format(*entry["interval"]), str(entry["bits"]), entry["scale"],
-                f"{entry['macs']:,}" if entry["macs"] else "", entry["label"],
-            )  # fmt: skip
+                str(entry["node"]),
+                name,
+                " ".join(map(str, entry["inputs"])),
+                "x".join(map(str, entry["shape"])) or "-",
+                "[{}, {}]".format(*entry["interval"]),
+                str(entry["bits"]),
+                entry["scale"],
+                f"{entry['macs']:,}" if entry["macs"] else "",
+                entry["label"],
+            )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -114,9 +122,9 @@ def svg(model: IntegerModel) -> str:
         corner[i] = (GAP[0] + column * (BOX[0] + GAP[0]), GAP[1] + rank[i] * (BOX[1] + GAP[1]))
     width = 2 * GAP[0] + max(row.values()) * (BOX[0] + GAP[0])
     height = 2 * GAP[1] + len(row) * (BOX[1] + GAP[1])
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">',
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for i in drawn:
@@ -128,8 +136,7 @@ def svg(model: IntegerModel) -> str:
                     f'{u + BOX[0] // 2} {v - GAP[1]} {u + BOX[0] // 2} {v}" fill="none" stroke="#888"/>'
                 )
     outputs = {output.tensor: output.name for output in model.outputs}
-    for i in drawn:
-        parts.append(_box(model, i, corner[i], outputs.get(i)))
+    parts += [_box(model, i, corner[i], outputs.get(i)) for i in drawn]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -146,9 +153,8 @@ def _box(model: IntegerModel, place: int, at: tuple[int, int], output: str | Non
     )
     fill = COLOURS.get(node.operation.name, "white")
     edge = "#000" if output else "#888"
-    return (
-        f'<g><rect x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}" rx="4" fill="{fill}" stroke="{edge}"/>{texts}</g>'
-    )
+    size = f'width="{BOX[0]}" height="{BOX[1]}" rx="4"'
+    return f'<g><rect x="{x}" y="{y}" {size} fill="{fill}" stroke="{edge}"/>{texts}</g>'
 
 
 def _printable(text: str) -> str:

@@ -55,10 +55,8 @@ class IntegerReport(Record):
         """Return the report as text for people."""
         chosen = self.chosen
         agreement = "no decision" if chosen.agreement is None else f"{chosen.agreement:.2%} agreement"
-        lines = [
-            f"{chosen.bits} bits, weights {chosen.weight_bits} bits, mean {self.mean_bits:.1f} bits per activation: "
-            f"{agreement} on {self.samples} {'random inputs' if self.random_inputs else 'samples'}"
-        ]
+        bits = f"{chosen.bits} bits, weights {chosen.weight_bits} bits, mean {self.mean_bits:.1f} bits per activation"
+        lines = [f"{bits}: {agreement} on {self.samples} {'random inputs' if self.random_inputs else 'samples'}"]
         if not self.suffices:
             lines.append("the agreement or the error asked for was not reached: allow more bits")
         lines += [f"largest error of {name}: {error:.4g}" for name, error in sorted(chosen.largest_errors.items())]
@@ -68,9 +66,19 @@ class IntegerReport(Record):
             shape = "x".join(map(str, layer.shape)) or "scalar"
             span = f"{layer.low:.4g} .. {layer.high:.4g}"
             rows.append(
-                (layer.tensor[-40:], layer.operator, shape, span, layer.scale, str(layer.bits), error,
-                 f"{layer.saturated:.2%}")
+                (
+                    layer.tensor[-40:],
+                    layer.operator,
+                    shape,
+                    span,
+                    layer.scale,
+                    str(layer.bits),
+                    error,
+                    f"{layer.saturated:.2%}",
+                )
             )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
         return "\n".join(lines)

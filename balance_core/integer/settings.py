@@ -14,7 +14,9 @@ Bits = Annotated[int, Field(ge=4, le=16)]
 class IntegerSettings(Settings):
     """How a float model becomes integers; every field has a default that suits a small network."""
 
-    bits: Annotated[Bits | None, Field(description="bits of every activation; none: the cheapest that suffices")] = None
+    bits: Annotated[Bits | None, Field(description="bits of every activation; none: the cheapest that suffices")] = (
+        None
+    )
     weight_bits: Annotated[
         Bits | None, Field(description="bits of every weight; none: as many as of the activations, at least 8")
     ] = None

@@ -15,7 +15,10 @@ BEGIN, END = "<!-- {} begin: generated, see `balance_core/integer/specification.
 
 def operations_table() -> str:
     """Return a Markdown table of all operations: meaning, rules and attributes, straight from their classes."""
-    lines = ["| code | operation | operands | meaning | shape | interval | attributes |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| code | operation | operands | meaning | shape | interval | attributes |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for operation in OPERATIONS:
         arity = "1 or more" if operation.arity is None else str(operation.arity)
         cells = (

@@ -7,6 +7,7 @@ than thirty are to spare when an entry is rounded to an integer.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from decimal import Context, Decimal, DecimalException, localcontext
 from fractions import Fraction
 from functools import lru_cache
@@ -67,7 +68,7 @@ def softplus(x: Decimal) -> Decimal:
 
 
 def power(x: Decimal, exponent: Decimal) -> Decimal:
-    """x to a constant power; undefined for a negative x and an exponent that is no integer."""
+    """X to a constant power; undefined for a negative x and an exponent that is no integer."""
     if exponent == exponent.to_integral_value() and abs(exponent) <= 1024:
         return x ** int(exponent)
     if x == 0 and exponent > 0:
@@ -105,8 +106,11 @@ def rounded(values: list[Decimal | None], scale: Fraction, lo: int, hi: int) -> 
     known = [i for i, entry in enumerate(integers) if entry is not None]
     if not known:
         raise ValueError("the function is undefined on the whole range")
-    filled = [
-        entry if entry is not None else integers[min(known, key=lambda k, i=i: (abs(k - i), k))]
-        for i, entry in enumerate(integers)
-    ]
-    return np.array(filled, dtype=np.int64)
+    return np.array([integers[nearest(known, i)] for i in range(len(integers))], dtype=np.int64)
+
+
+def nearest(known: list[int], place: int) -> int:
+    """Return the element of a rising list that is nearest to a place, the lower of two."""
+    right = bisect_left(known, place)
+    around = known[max(0, right - 1) : right + 1]
+    return min(around, key=lambda k: (abs(k - place), k))

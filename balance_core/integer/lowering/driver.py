@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,9 @@ class Lowering:
         self.reals = Reals(self.graph, bits, weight_bits)
         self.bits = bits
         self.values: dict[str, Value] = {}
-        self.opsets = {entry.domain.replace("ai.onnx.ml", "ai.onnx.ml"): entry.version for entry in proto.opset_import}
+        self.opsets = {
+            entry.domain.replace("ai.onnx.ml", "ai.onnx.ml"): entry.version for entry in proto.opset_import
+        }
         self.types = element_types(proto)
         self._tables: dict[int, tuple[Curve, Real]] = {}
         self.samples = samples
@@ -74,28 +76,27 @@ class Lowering:
                 self._input(info)
         for proto in graph.node:
             self._node(proto)
-        outputs = []
-        for info in graph.output:
-            value = self.values.get(info.name)
-            if value is None:
-                raise UnsupportedModel(f"output {info.name} is not made by any node")
-            if isinstance(value, np.ndarray):
-                raise UnsupportedModel(
-                    f"output {info.name} does not depend on the input", hint="remove it from the model's outputs"
-                )
-            outputs.append((info.name, self.materialise(value)))
-        model, moved = self.graph.finish(outputs)
-        wide, narrow = {}, {}
+        model, moved = self.graph.finish([(info.name, self._output(info.name)) for info in graph.output])
+        wide: dict[str, Place] = {}
+        narrow: dict[str, Place] = {}
         for name, value in self.values.items():
             found = self._tables[id(value)][1] if id(value) in self._tables else value
             if not isinstance(found, Real):
                 continue
-            if found.tensor in moved:
-                wide[name] = Place(moved[found.tensor], found.scale)
-            narrowed = self.reals.narrowed(found)
-            if narrowed is not None and narrowed.tensor in moved:
-                narrow[name] = Place(moved[narrowed.tensor], narrowed.scale)
+            for places, x in ((wide, found), (narrow, self.reals.narrowed(found))):
+                if x is not None and x.tensor in moved:
+                    places[name] = Place(moved[x.tensor], x.scale)
         return Lowered(model, wide, narrow)
+
+    def _output(self, name: str) -> Real:
+        value = self.values.get(name)
+        if value is None:
+            raise UnsupportedModel(f"output {name} is not made by any node")
+        if isinstance(value, np.ndarray):
+            raise UnsupportedModel(
+                f"output {name} does not depend on the input", hint="remove it from the model's outputs"
+            )
+        return self.materialise(value)
 
     def _refuse_unknown(self) -> None:
         rules = load()
@@ -107,11 +108,13 @@ class Lowering:
             NodeIssue(
                 node.name or (node.output[0] if node.output else "?"),
                 node.op_type,
-                "the operator has no lowering to integers" if not any(a.g.node for a in node.attribute) else
-                "control flow has no lowering to integers",
+                "the operator has no lowering to integers"
+                if not any(a.g.node for a in node.attribute)
+                else "control flow has no lowering to integers",
             )
             for node in self.proto.graph.node
-            if (normal_domain(node.domain), node.op_type) not in rules and node.op_type not in FOLDED
+            if (normal_domain(node.domain), node.op_type) not in rules
+            and node.op_type not in FOLDED
             and not constant.issuperset(node.output)
         ]
         if issues:
@@ -136,21 +139,22 @@ class Lowering:
             if kind in INTEGERS:
                 lo, hi = self._integer_range(name, samples, kind)
                 self.values[name] = self.graph.input(name, samples, lo, hi, Fraction(1), exact=True)
-                return
-            reals = samples.astype(np.float64)
-            if not np.isfinite(reals).all():
-                raise Inadmissible("the samples hold infinities or NaN")
-            low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
-            scale, least, most = fit(low, high, self.bits)
-            finer = min(
-                filter(None, (tree_scale(self.proto, name, reals), quantised_scale(self.proto, name))), default=None
-            )
-            if finer is not None and finer < scale:
-                bits = (min(low, Fraction(0)), max(high, Fraction(0)))
-                scale, least, most = fit(low, high, int((bits[1] - bits[0]) / finer + 1).bit_length())
-            self.values[name] = self.graph.input(name, reals, least, most, scale, exact=False)
+            else:
+                self.values[name] = self._real_input(name, samples.astype(np.float64))
         except Inadmissible as error:
             raise UnsupportedModel(f"input {name}: {error}") from None
+
+    def _real_input(self, name: str, reals: np.ndarray) -> Real:
+        """Choose the scale of a real input: by its range, or finer where trees or the model's own quantiser ask."""
+        if not np.isfinite(reals).all():
+            raise Inadmissible("the samples hold infinities or NaN")
+        low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
+        scale, least, most = fit(low, high, self.bits)
+        for finer in (tree_scale(self.proto, name, reals), quantised_scale(self.proto, name)):
+            if finer is not None and finer < scale:
+                span = max(high, Fraction(0)) - min(low, Fraction(0))
+                scale, least, most = fit(low, high, int(span / finer + 1).bit_length())
+        return self.graph.input(name, reals, least, most, scale, exact=False)
 
     def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int]:
         """Choose the interval of an integer input: what was seen, up to a power of two, within the type."""
@@ -166,11 +170,8 @@ class Lowering:
         operands = [self.values.get(name) if name else None for name in proto.input]
         self.graph.label = proto.name or (proto.output[0] if proto.output else proto.op_type)
         opset = self.opsets.get(proto.domain, self.opsets.get("", 1))
-        node = Node(proto, operands, opset, self.reals, self.types, self.materialise)
+        node = Node(proto, operands, opset=opset, reals=self.reals, types=self.types, materialise=self.materialise)
         try:
-            for name in proto.input:
-                if name and name not in self.values:
-                    raise Inadmissible(f"operand {name} is not made before it")
             results = self._results(node)
         except Inadmissible as error:
             issue = NodeIssue(node.title, node.op, str(error))
@@ -184,6 +185,9 @@ class Lowering:
                 self.values[name] = value
 
     def _results(self, node: Node) -> list[Value | None]:
+        missing = [name for name in node.proto.input if name and name not in self.values]
+        if missing:
+            raise Inadmissible(f"operand {missing[0]} is not made before it")
         given = [value for value in node.operands if value is not None]
         if node.op in {"Shape", "Size"} or all(isinstance(value, np.ndarray) for value in given):
             return fold(node)
@@ -264,7 +268,7 @@ def fold(node: Node) -> list[Value | None]:
         if node.op == "Size":
             return [np.array(int(np.prod(shape)), dtype=np.int64)]
         end = node.attribute("end")
-        return [shape[node.int("start", 0) : None if end is None else int(end)]]
+        return [shape[node.integer("start", 0) : None if end is None else int(end)]]
     if node.op in UNPREDICTABLE:
         raise Inadmissible("a random number is no constant")
     names = [name for name in node.proto.input if name]
@@ -279,7 +283,7 @@ def fold(node: Node) -> list[Value | None]:
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     try:
         results = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
-    except Exception as error:  # noqa: BLE001 - whatever the evaluator raises, the node cannot be folded
+    except Exception as error:
         raise Inadmissible(f"its constant operands cannot be evaluated ({type(error).__name__})") from error
     made = iter(results)
     folded: list[Value | None] = []
@@ -307,6 +311,3 @@ def element_types(proto: onnx.ModelProto) -> dict[str, int]:
     for info in [*graph.value_info, *graph.input, *graph.output]:
         types[info.name] = info.type.tensor_type.elem_type
     return types
-
-
-__all__ = ["Decimal", "Lowered", "Lowering"]

@@ -5,7 +5,7 @@ The error bounds stated here hold for every input, whatever the calibration samp
 
 from __future__ import annotations
 
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def exponentials(r: Reals, distance: Real, count: int) -> Real:
     unit_bits = r.bits + GUARD + (count - 1).bit_length()
     unit = Fraction(1, 2**unit_bits)
     with localcontext(tables.context()):  # beyond this many steps exp(-distance) rounds to 0
-        reach = int((tables.Decimal(unit_bits + 1) * tables.Decimal(2).ln() / tables.exact(distance.scale))) + 1
+        reach = int(Decimal(unit_bits + 1) * Decimal(2).ln() / tables.exact(distance.scale)) + 1
     last = min(reach, max(0, distance.fact.hi))
     steps = r.clamp(distance, 0, last)
     if last < 2**r.bits:
@@ -121,8 +121,8 @@ def logarithm(r: Reals, x: Real) -> Real:
     bound = 2**40
     small = tables.rounded(tables.entries(lambda v: v.ln(), first, last, Fraction(1)), unit, -bound, bound)
 
-    def of_level(k: tables.Decimal) -> tables.Decimal:
-        return (k - t) * tables.Decimal(2).ln() + tables.exact(x.scale).ln()
+    def of_level(k: Decimal) -> Decimal:
+        return (k - t) * Decimal(2).ln() + tables.exact(x.scale).ln()
 
     large = tables.rounded(tables.entries(of_level, 0, level.fact.hi, Fraction(1)), unit, -bound, bound)
     return r.add(r.table(mantissa, first, small, unit), r.table(level, 0, large, unit))
@@ -169,9 +169,7 @@ def _root(quarter: Fraction) -> Fraction:
     return Fraction(2) ** (bits // 2)
 
 
-def standardised(
-    r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, centre: bool = True
-) -> tuple[Real, Real]:
+def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> tuple[Real, Real]:
     """Return (x - mean) / s over the axes and s = sqrt(variance + epsilon).
 
     Without `centre`, the mean counts as 0. The quotient has bits + 2 bits in the largest sample.

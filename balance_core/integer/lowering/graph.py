@@ -1,4 +1,4 @@
-"""The integer graph while it grows: nodes are checked, shared and run on the calibration samples as they are added."""
+"""The integer graph while it grows: nodes are checked, shared and run on the calibration samples when added."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ class Graph:
         """Return the integers on the calibration samples, with a batch axis."""
         return self.values[x.tensor]
 
-    def _shared(self, op: Operation, inputs: tuple[int, ...], scale: Fraction, run: Any, *, exact: bool = False) -> Real:
+    def _shared(
+        self, op: Operation, inputs: tuple[int, ...], scale: Fraction, run: Any, *, exact: bool = False
+    ) -> Real:
         key = (op.code, op.key, inputs)
         if key in self._known:
             tensor = self._known[key]
@@ -144,10 +146,13 @@ class Graph:
             )
             for old in moved
         ]
-        results, taken = [], {}
+        results: list[Output] = []
+        taken: dict[int, Fraction] = {}
         for name, x in outputs:
             place = moved[x.tensor]
-            if taken.setdefault(place, x.scale) != x.scale:  # one tensor under two scales: an output needs its own node
+            if (
+                taken.setdefault(place, x.scale) != x.scale
+            ):  # one tensor under two scales: an output needs its own node
                 nodes.append(Node(Wire(x.shape, (x.fact.size,), (1,), 0, None), (place,), x.scale, label=name))
                 place = len(nodes) - 1
             results.append(Output(name, place))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from balance_core.integer.lowering.graph import Real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from balance_core.integer.lowering.real import Reals
 
@@ -44,8 +44,14 @@ class Node:
     """An ONNX node with its operands; every attribute that is set must be asked for by the rule, or is refused."""
 
     def __init__(
-        self, proto: onnx.NodeProto, operands: Sequence[Value | None], opset: int, reals: Reals,
-        types: dict[str, int], materialise: Callable[[Value], Real],
+        self,
+        proto: onnx.NodeProto,
+        operands: Sequence[Value | None],
+        *,
+        opset: int,
+        reals: Reals,
+        types: dict[str, int],
+        materialise: Callable[[Value], Real],
     ) -> None:
         self.proto = proto
         self.operands = tuple(operands)
@@ -138,26 +144,26 @@ class Node:
             return None
         return onnx.helper.get_attribute_value(declared.default_value)
 
-    def int(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         """Return an integer attribute."""
         value = self.attribute(name)
         if value is None and default is None:
             raise Inadmissible(f"attribute {name} is missing")
         return int(default if value is None else value)  # type: ignore[arg-type]  # one of both is given
 
-    def ints(self, name: str) -> tuple[int, ...] | None:
+    def integers(self, name: str) -> tuple[int, ...] | None:
         """Return a list of integers, or None."""
         value = self.attribute(name)
         return None if value is None else tuple(int(v) for v in value)
 
-    def float(self, name: str, default: float | None = None) -> float:
+    def number(self, name: str, default: float | None = None) -> float:
         """Return a float attribute."""
         value = self.attribute(name)
         if value is None and default is None:
             raise Inadmissible(f"attribute {name} is missing")
         return float(default if value is None else value)  # type: ignore[arg-type]  # one of both is given
 
-    def floats(self, name: str) -> np.ndarray | None:
+    def numbers(self, name: str) -> np.ndarray | None:
         """Return a list of floats as an array, or None."""
         value = self.attribute(name)
         return None if value is None else np.array(value, dtype=np.float64)
@@ -182,13 +188,15 @@ class Node:
 
     def axis(self, name: str = "axis", rank: int | None = None) -> int:
         """Return an axis attribute as a position from the front."""
-        return front(self.int(name), len(self.shape(0)) if rank is None else rank)
+        return front(self.integer(name), len(self.shape(0)) if rank is None else rank)
 
 
 FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16})
 """ONNX element types whose values are real numbers of at least 11 bits."""
 INTEGERS = frozenset(
-    getattr(onnx.TensorProto, f"{sign}INT{bits}") for sign in ("", "U") for bits in (2, 4, 8, 16, 32, 64)
+    getattr(onnx.TensorProto, f"{sign}INT{bits}")
+    for sign in ("", "U")
+    for bits in (2, 4, 8, 16, 32, 64)
     if hasattr(onnx.TensorProto, f"{sign}INT{bits}")
 ) | {onnx.TensorProto.BOOL}
 """ONNX element types whose values are integers."""
@@ -199,6 +207,3 @@ def front(axis: int, rank: int) -> int:
     if not -rank <= axis < max(rank, 1):
         raise Inadmissible(f"axis {axis} does not exist in rank {rank}")
     return axis % rank if rank else 0
-
-
-Rule = "Callable[[Node], Value | Sequence[Value | None]]"

@@ -202,12 +202,12 @@ class Reals:
         return [self.to_scale(x, finest) for x in operands]
 
     def add(self, x: Real, y: Real) -> Real:
-        """x + y."""
+        """X + y."""
         a, b = self.common_scale(self.aligned_rank(x, y))
         return self.graph.emit(Add(), a, b, scale=a.scale, exact=x.exact and y.exact)
 
     def sub(self, x: Real, y: Real) -> Real:
-        """x - y."""
+        """X - y."""
         a, b = self.common_scale(self.aligned_rank(x, y))
         return self.graph.emit(Sub(), a, b, scale=a.scale, exact=x.exact and y.exact)
 
@@ -221,13 +221,13 @@ class Reals:
         if not np.any(array):
             return self.expand(x, np.broadcast_shapes(x.shape, array.shape))
         reals = finite(array)
-        if not representable(reals, x.scale):
-            if x.exact or x.fact.bits <= self.bits + HEADROOM:
-                target = x.scale / 2**HEADROOM
-                if x.exact:
-                    span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
-                    target = min(target, power_of_two_at_least(span / 2 ** (self.bits + 1)))
-                x = self.to_scale(Real(x.tensor, x.scale, x.fact), target)
+        coarse = x.exact or x.fact.bits <= self.bits + HEADROOM
+        if coarse and not representable(reals, x.scale):
+            target = x.scale / 2**HEADROOM
+            if x.exact:
+                span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
+                target = min(target, power_of_two_at_least(span / 2 ** (self.bits + 1)))
+            x = self.to_scale(Real(x.tensor, x.scale, x.fact), target)
         a, b = self.aligned_rank(x, self.constant_at(reals, x.scale))
         return self.graph.emit(Add(), a, b, scale=x.scale, exact=x.exact)
 
@@ -241,7 +241,7 @@ class Reals:
         return Real(x.tensor, x.scale * value, x.fact)
 
     def mul(self, x: Real, y: Real) -> Real:
-        """x * y, both narrowed."""
+        """X * y, both narrowed."""
         a, b = self.aligned_rank(self.narrow(x), self.narrow(y))
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
 
@@ -262,7 +262,7 @@ class Reals:
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=bool(exact))
 
     def mul_exact(self, x: Real, y: Real) -> Real:
-        """x * y without narrowing."""
+        """X * y without narrowing."""
         a, b = self.aligned_rank(x, y)
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
 
@@ -271,7 +271,7 @@ class Reals:
         return self.graph.emit(Divide(), x, y, scale=Fraction(1), exact=True)
 
     def square(self, x: Real) -> Real:
-        """x * x, never negative."""
+        """X * x, never negative."""
         a = self.narrow(x)
         return self.graph.emit(Mul(), a, a, scale=a.scale**2, exact=x.exact)
 
@@ -322,7 +322,7 @@ class Reals:
         return self.graph.emit(Sub(), one, x, scale=Fraction(1), exact=True)
 
     def select(self, condition: Real, x: Real, y: Real) -> Real:
-        """x where the condition (0 or 1) holds, else y."""
+        """X where the condition (0 or 1) holds, else y."""
         a, b = self.common_scale([x, y])
         c, a, b = self.aligned_rank(condition, a, b)
         difference = self.graph.emit(Sub(), a, b, scale=a.scale)
@@ -345,15 +345,13 @@ class Reals:
         op = Constant(tuple(int(n) for n in paths.shape), -1, 1, None)
         return self.graph.emit(MatMul(), x, self.graph.declared(op, paths), scale=x.scale, exact=True)
 
-    def conv2d(self, x: Real, w: Real, strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int],
-               groups: int) -> Real:
+    def conv2d(self, x: Real, w: Real, op: Conv2d) -> Real:
         """Convolution, both narrowed; the accumulator stays wide."""
         a, b = self.narrow(x), self.narrow(w)
-        op = Conv2d(tuple(strides), tuple(pads), tuple(dilations), groups)
         return self.graph.emit(op, a, b, scale=a.scale * b.scale, exact=x.exact and w.exact)
 
     def divide(self, x: Real, y: Real, bits: int) -> Real:
-        """x / y for a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
+        """X / y for a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
         a, b = self.aligned_rank(x, y)
         seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
         largest = float((np.abs(seen_x) / np.maximum(seen_y, 1)).max())

@@ -41,4 +41,4 @@ class ArgMax(Reduction):
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Find the first maximum."""
         del operands
-        return np.argmax(arrays[0], axis=self.batch_axes[0], keepdims=True).astype(np.int64, copy=False)
+        return np.asarray(np.argmax(arrays[0], axis=self.batch_axes[0], keepdims=True), dtype=np.int64)

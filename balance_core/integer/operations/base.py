@@ -28,8 +28,8 @@ class Operation(ABC):
     kernel whose peak is at most SAFE cannot wrap.
 
     The encoding of an operation is its code, then its attributes in the order of the class's fields: `int` as a
-    signed integer, `bool` as 0 or 1, `tuple[int, ...]` as a list of signed integers, `str` as text. A class with other
-    attributes writes its own.
+    signed integer, `tuple[int, ...]` as a list of signed integers, `str` as text. A class with other attributes
+    writes its own.
     """
 
     code: ClassVar[int]
@@ -82,13 +82,11 @@ class Operation(ABC):
             value: Any = getattr(self, field.name)
             match field.type:
                 case "int":
-                    out.int(value)
-                case "bool":
-                    out.uint(int(value))
+                    out.sint(value)
                 case "str":
                     out.text(value)
                 case "tuple[int, ...]" | "Shape":
-                    out.ints(value)
+                    out.sints(value)
                 case _:
                     raise TypeError(f"{self.name}.{field.name}: no encoding for {field.type}")
 
@@ -99,13 +97,11 @@ class Operation(ABC):
         for field in fields(cls):
             match field.type:
                 case "int":
-                    values.append(source.int())
-                case "bool":
-                    values.append(bool(source.uint(1)))
+                    values.append(source.sint())
                 case "str":
                     values.append(source.text(256))
                 case "tuple[int, ...]" | "Shape":
-                    values.append(source.ints(64))
+                    values.append(source.sints(64))
                 case _:
                     raise TypeError(f"{cls.name}.{field.name}: no encoding for {field.type}")
         return cls(*values)

@@ -50,5 +50,6 @@ class Clamp(Operation):
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Saturate."""
         del operands
-        result = np.maximum(arrays[0], self.lo)
-        return np.minimum(result, self.hi, out=result)
+        result: np.ndarray = np.maximum(arrays[0], self.lo)
+        np.minimum(result, self.hi, out=result)
+        return result

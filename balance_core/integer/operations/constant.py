@@ -67,6 +67,7 @@ class Constant(Operation):
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Return the listed integers; weights are given, never computed."""
+        del arrays, operands
         if self.values is None:
             raise NotImplementedError(self.name)
         return self.values[None]
@@ -74,15 +75,15 @@ class Constant(Operation):
     def write(self, out: Writer) -> None:
         """Append shape, interval and the listed integers."""
         out.uints(self.to)
-        out.int(self.lo)
-        out.int(self.hi)
-        out.ints([] if self.values is None else self.values.reshape(-1).tolist())
+        out.sint(self.lo)
+        out.sint(self.hi)
+        out.sints([] if self.values is None else self.values.reshape(-1).tolist())
 
     @classmethod
     def read(cls, source: Reader) -> Self:
         """Take a constant from untrusted bytes."""
-        shape, lo, hi = source.uints(8), source.int(), source.int()
-        values = source.ints(MAX_ELEMENTS)
+        shape, lo, hi = source.uints(8), source.sint(), source.sint()
+        values = source.sints(MAX_ELEMENTS)
         if not values:
             return cls(shape, lo, hi, None)
         try:

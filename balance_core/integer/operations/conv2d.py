@@ -25,7 +25,7 @@ class Conv2d(Operation):
     name: ClassVar[str] = "conv2d"
     arity: ClassVar[int | None] = 2
     meaning: ClassVar[str] = (
-        "sum over c, a, b of x[n, g*C + c, i*sh - top + a*dh, j*sw - left + b*dw] * w[o, c, a, b], with x = 0 outside, "
+        "sum over c, a, b of x[n, g*C + c, i*sh - top + a*dh, j*sw - left + b*dw] * w[o, c, a, b], x = 0 outside, "
         "w of shape [O, C, kh, kw] and g = floor(o / (O / groups))"
     )
     shape_rule: ClassVar[str] = (
@@ -105,7 +105,7 @@ class Conv2d(Operation):
         padded[:, :, top : top + height, left : left + width] = images.reshape(-1, channels, height, width)
         (sh, sw), (dh, dw) = self.strides, self.dilations
         windows = np.lib.stride_tricks.sliding_window_view(
-            padded, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), axis=(2, 3)  # type: ignore[call-overload]  # stub lacks it
+            padded, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), axis=(2, 3)
         )[:, :, ::sh, ::sw, ::dh, ::dw]
         count, _, rows, columns = windows.shape[:4]
         weights = kernels[0].astype(dtype, copy=False).reshape(self.groups, outputs // self.groups, depth * kh * kw)

@@ -42,5 +42,5 @@ class Divide(Elementwise):
         """Divide."""
         del operands
         x, y = arrays
-        result: np.ndarray = 2 * x + y
-        return result // (2 * y)
+        result: np.ndarray = (2 * x + y) // (2 * y)
+        return result

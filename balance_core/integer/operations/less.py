@@ -37,4 +37,4 @@ class Less(Elementwise):
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Compare."""
         del operands
-        return np.less(arrays[0], arrays[1]).astype(np.int64)
+        return np.asarray(np.less(arrays[0], arrays[1]).astype(np.int64))

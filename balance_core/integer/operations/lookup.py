@@ -61,15 +61,15 @@ class Lookup(Operation):
 
     def write(self, out: Writer) -> None:
         """Append the first position and the entries."""
-        out.int(self.first)
-        out.ints(np.diff(self.table, prepend=0).tolist())
+        out.sint(self.first)
+        out.sints(np.diff(self.table, prepend=0).tolist())
 
     @classmethod
     def read(cls, source: Reader) -> Self:
         """Take a table from untrusted bytes."""
-        first = source.int()
+        first = source.sint()
         entry, entries = 0, []
-        for step in source.ints(MAX_TABLE):
+        for step in source.sints(MAX_TABLE):
             entry += step
             if abs(entry) > SAFE:
                 raise source.fail("a table entry is beyond the safe width")

@@ -25,7 +25,9 @@ class MatMul(Operation):
     name: ClassVar[str] = "matmul"
     arity: ClassVar[int | None] = 2
     meaning: ClassVar[str] = "sum over k of x[..., i, k] * y[..., k, j]"
-    shape_rule: ClassVar[str] = "equal rank of at least 2: [..., m, k] and [..., k, n] give [..., m, n]; other axes broadcast"
+    shape_rule: ClassVar[str] = (
+        "equal rank of at least 2: [..., m, k] and [..., k, n] give [..., m, n]; other axes broadcast"
+    )
     interval_rule: ClassVar[str] = "k times the least and the largest of the four products of ends"
 
     def shape(self, operands: Sequence[Fact]) -> Shape:
@@ -57,9 +59,9 @@ class MatMul(Operation):
         """Multiply, through BLAS where that is exact."""
         x, y = arrays
         if not self.exact_in_float(operands):
-            return np.matmul(x, y)
+            return np.asarray(np.matmul(x, y))
         x, y = (array.astype(np.float64, copy=False) for array in (x, y))
         if all(n == 1 for n in y.shape[:-2]) and x.ndim == y.ndim:  # one matrix for all: one product
-            rows = x.reshape(-1, x.shape[-1]) @ y.reshape(y.shape[-2:])
-            return rows.reshape(*x.shape[:-1], y.shape[-1]).astype(np.int64)
-        return np.matmul(x, y).astype(np.int64)
+            rows = np.matmul(x.reshape(-1, x.shape[-1]), y.reshape(y.shape[-2:]))
+            return np.asarray(rows.reshape(*x.shape[:-1], y.shape[-1]), dtype=np.int64)
+        return np.asarray(np.matmul(x, y).astype(np.int64))

@@ -25,8 +25,8 @@ class Mul(Elementwise):
     name: ClassVar[str] = "mul"
     meaning: ClassVar[str] = "x * y"
     interval_rule: ClassVar[str] = (
-        "least and largest of the four products of ends; a tensor times itself: not below 0, and not below the square "
-        "of its end nearest 0 when its interval excludes 0"
+        "least and largest of the four products of ends; a tensor times itself: least 0 if 0 is inside, else the "
+        "smaller square of an end"
     )
 
     def interval(self, operands: Sequence[Fact]) -> Interval:

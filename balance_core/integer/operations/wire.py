@@ -80,7 +80,9 @@ class Wire(Operation):
         joined = flat[0]
         if len(flat) > 1:
             joined = np.concatenate([np.broadcast_to(x, (batch, x.shape[1])) for x in flat], axis=1)
-        pool = np.ascontiguousarray(joined)  # numpy may join in another order, and the strides below count on this one
+        pool = np.ascontiguousarray(
+            joined
+        )  # numpy may join in another order, and the strides below count on this one
         if self.listed is not None:
             return pool[:, self.listed].reshape(batch, *self.to)
         unit = pool.itemsize
@@ -120,19 +122,19 @@ class Wire(Operation):
         """Append shape, loops and offset, or the listed index as differences."""
         out.uints(self.to)
         out.uints(self.counts)
-        out.ints(self.strides)
-        out.int(self.offset)
+        out.sints(self.strides)
+        out.sint(self.offset)
         if self.listed is not None:
-            out.ints(np.diff(self.listed, prepend=0).tolist())
+            out.sints(np.diff(self.listed, prepend=0).tolist())
 
     @classmethod
     def read(cls, source: Reader) -> Self:
         """Take a wire from untrusted bytes."""
-        to, counts, strides = source.uints(8), source.uints(MAX_LOOPS), source.ints(MAX_LOOPS)
-        offset = source.int()
+        to, counts, strides = source.uints(8), source.uints(MAX_LOOPS), source.sints(MAX_LOOPS)
+        offset = source.sint()
         if counts:
             return cls(to, counts, strides, offset, None)
-        steps = source.ints(MAX_ELEMENTS)
+        steps = source.sints(MAX_ELEMENTS)
         if not steps or strides or offset:
             raise source.fail("a wire has neither loops nor a listed index alone")
         if max(map(abs, steps)) > 2**40:

@@ -21,7 +21,7 @@ class Rule:
 
     lower: Lower
     precision: float
-    """Largest error of a result on the calibrated range, in units of 2^-bits times the largest real operand or result."""
+    """Largest error on the calibrated range, in units of 2^-bits of the largest real operand or result."""
 
 
 RULES: dict[tuple[str, str], Rule] = {}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer import tables
-from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.node import Curve
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.tables import exact
@@ -65,29 +64,23 @@ def with_parameters(node: Node) -> Value:
 def _function(node: Node) -> Function:
     if node.op == "Gelu":
         return gelu_tanh if node.text("approximate") == "tanh" else gelu
-    alpha = _number(node.float("alpha", SELU_ALPHA if node.op == "Selu" else 1.0))
-    match node.op:
-        case "HardSigmoid":
-            beta = _number(node.float("beta"))
-            return lambda x: min(max(alpha * x + beta, ZERO), ONE)
-        case "Elu":
-            return lambda x: x if x > 0 else alpha * (x.exp() - 1)
-        case "Selu":
-            gamma = _number(node.float("gamma", SELU_GAMMA))
-            return lambda x: gamma * (x if x > 0 else alpha * (x.exp() - 1))
-        case "Celu":
-            return lambda x: max(x, ZERO) + min(ZERO, alpha * ((x / alpha).exp() - 1))
-        case "LeakyRelu":
-            return lambda x: x if x >= 0 else alpha * x
-        case "ThresholdedRelu":
-            return lambda x: x if x > alpha else ZERO
-        case "Swish":
-            return lambda x: x * tables.sigmoid(alpha * x)
-    raise Inadmissible(f"{node.op} has no function")
+    alpha = _number(node.number("alpha", SELU_ALPHA if node.op == "Selu" else 1.0))
+    second = {"HardSigmoid": ("beta", None), "Selu": ("gamma", SELU_GAMMA)}.get(node.op)
+    beta = _number(node.number(*second)) if second else ZERO
+    functions: dict[str, Function] = {
+        "Celu": lambda x: max(x, ZERO) + min(ZERO, alpha * ((x / alpha).exp() - 1)),
+        "Elu": lambda x: x if x > 0 else alpha * (x.exp() - 1),
+        "HardSigmoid": lambda x: min(max(alpha * x + beta, ZERO), ONE),
+        "LeakyRelu": lambda x: x if x >= 0 else alpha * x,
+        "Selu": lambda x: beta * (x if x > 0 else alpha * (x.exp() - 1)),
+        "Swish": lambda x: x * tables.sigmoid(alpha * x),
+        "ThresholdedRelu": lambda x: x if x > alpha else ZERO,
+    }
+    return functions[node.op]
 
 
 def gelu(x: Decimal) -> Decimal:
-    """x Phi(x)."""
+    """X Phi(x)."""
     return x * HALF * (1 + tables.erf(x / Decimal(2).sqrt()))
 
 
@@ -120,7 +113,7 @@ def clip(node: Node) -> Value:
 def _bound(node: Node, place: int, name: str) -> float:
     missing = -np.inf if name == "min" else np.inf
     if node.opset < 11:
-        return node.float(name, missing)
+        return node.number(name, missing)
     return float(node.constant(place).reshape(())) if node.has(place) else missing
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from balance_core.integer.lowering.rules import rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from balance_core.integer.lowering.node import Node, Value
 
@@ -154,7 +154,7 @@ def div(node: Node) -> Value:
 
 
 def quotient(node: Node, x: Real, y: Real) -> Real:
-    """x / y for reals of any sign; a divisor that rounds to 0 counts as one step."""
+    """X / y for reals of any sign; a divisor that rounds to 0 counts as one step."""
     r = node.reals
     if y.fact.lo < 1:
         x, y = r.aligned_rank(x, y)

@@ -42,9 +42,7 @@ def transform(node: Node, x: Real, post: str) -> Real:
     raise Inadmissible(f"post_transform {post} is not supported")
 
 
-def classify(
-    node: Node, x: Real, labels: Sequence[int] | None, *, probabilities: bool
-) -> list[Value | None]:
+def classify(node: Node, x: Real, labels: Sequence[int] | None, *, probabilities: bool) -> list[Value | None]:
     """Return label and scores; one score for two classes means the second, `probabilities` that it is in [0, 1]."""
     r = node.reals
     post = node.text("post_transform", "NONE")
@@ -78,9 +76,9 @@ def classify(
 def linear_classifier(node: Node) -> list[Value | None]:
     """Scores, and the class with the highest."""
     node.ignore("multi_class")
-    coefficients = node.floats("coefficients")
-    intercepts = node.floats("intercepts")
-    labels = node.ints("classlabels_ints")
+    coefficients = node.numbers("coefficients")
+    intercepts = node.numbers("intercepts")
+    labels = node.integers("classlabels_ints")
     if coefficients is None:
         raise Inadmissible("attribute coefficients is missing")
     return classify(node, _linear(node, coefficients, intercepts), labels, probabilities=False)
@@ -90,15 +88,15 @@ def linear_classifier(node: Node) -> list[Value | None]:
 def linear_regressor(node: Node) -> Value:
     """A weighted sum for each target."""
     node.ignore("targets")
-    coefficients = node.floats("coefficients")
+    coefficients = node.numbers("coefficients")
     if coefficients is None:
         raise Inadmissible("attribute coefficients is missing")
-    found = _linear(node, coefficients, node.floats("intercepts"))
+    found = _linear(node, coefficients, node.numbers("intercepts"))
     return transform(node, found, node.text("post_transform", "NONE"))
 
 
 def _linear(node: Node, coefficients: np.ndarray, intercepts: np.ndarray | None) -> Real:
-    """x W + b with x as wide as it is."""
+    """X W + b with x as wide as it is."""
     r = node.reals
     x = node.real(0)
     x = r.reshape(x, (1, *x.shape)) if len(x.shape) == 1 else x
@@ -112,7 +110,7 @@ def scaler(node: Node) -> Value:
     """(x - offset) * scale for each feature."""
     r = node.reals
     x = node.real(0)
-    offset, scale = node.floats("offset"), node.floats("scale")
+    offset, scale = node.numbers("offset"), node.numbers("scale")
     if offset is not None:
         x = r.add_constant(x, -offset.reshape((1,) * (len(x.shape) - 1) + (-1,)))
     if scale is None:
@@ -123,7 +121,7 @@ def scaler(node: Node) -> Value:
 
 @rule("Normalizer", domain=ML, precision=16)
 def normalizer(node: Node) -> Value:
-    """x divided by a norm of its row."""
+    """X divided by a norm of its row."""
     r = node.reals
     x = r.narrow(node.real(0))
     last = [len(x.shape) - 1]
@@ -144,7 +142,7 @@ def binarizer(node: Node) -> Value:
     """1 where x exceeds the threshold."""
     r = node.reals
     x = node.real(0)
-    bound = r.constant_at(np.full((1,) * len(x.shape), node.float("threshold", 0.0)), x.scale)
+    bound = r.constant_at(np.full((1,) * len(x.shape), node.number("threshold", 0.0)), x.scale)
     found = r.less(bound, x)
     return Real(found.tensor, found.scale, found.fact, x.exact)
 
@@ -161,9 +159,9 @@ def label_encoder(node: Node) -> Value:
     if given is not None:
         default = numpy_helper.to_array(given).reshape(-1)[0]
     elif np.issubdtype(values.dtype, np.integer):
-        default = node.int("default_int64", -1)
+        default = node.integer("default_int64", -1)
     else:
-        default = node.float("default_float", -0.0)
+        default = node.number("default_float", -0.0)
     x = node.real(0)
     if not (np.isfinite(keys.astype(np.float64)).all() and np.isfinite(values.astype(np.float64)).all()):
         raise Inadmissible("keys or values are not finite")
@@ -192,7 +190,7 @@ def _column(node: Node, name: str) -> np.ndarray | None:
     if tensor is not None:
         array = numpy_helper.to_array(tensor).reshape(-1)
         return array if array.dtype.kind in "iuf" else None
-    integers, floats = node.ints(f"{name}_int64s"), node.floats(f"{name}_floats")
+    integers, floats = node.integers(f"{name}_int64s"), node.numbers(f"{name}_floats")
     if integers is not None:
         return np.array(integers, dtype=np.int64)
     return floats

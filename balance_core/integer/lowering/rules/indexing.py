@@ -57,8 +57,11 @@ def variable_gather(node: Node, x: Real, index: Real, axis: int) -> Real:
     product = r.clamp(product, min(table.fact.lo, 0), max(table.fact.hi, 0))
     shaped = r.reshape(product, (*index.shape, *(x.shape[i] for i in rest)))
     order = list(range(len(shaped.shape)))
-    moved = [*order[len(index.shape) : len(index.shape) + axis], *order[: len(index.shape)],
-             *order[len(index.shape) + axis :]]
+    moved = [
+        *order[len(index.shape) : len(index.shape) + axis],
+        *order[: len(index.shape)],
+        *order[len(index.shape) + axis :],
+    ]
     result = r.transpose(shaped, moved)
     return Real(result.tensor, result.scale, result.fact, x.exact)
 
@@ -94,7 +97,7 @@ def gather_nd(node: Node) -> Value:
     """Slices by tuples of indices."""
     x = node.real(0)
     r = node.reals
-    batch = node.int("batch_dims", 0)
+    batch = node.integer("batch_dims", 0)
     if node.is_constant(1):
         index = node.constant(1)
         return r.wire(_gather_nd(positions(x.shape), index, batch), x)
@@ -105,8 +108,9 @@ def gather_nd(node: Node) -> Value:
     sizes = x.shape[:depth]
     strides = [int(np.prod(sizes[i + 1 :])) for i in range(depth)]
     flat = r.structural(np.array(strides).reshape((1,) * (len(index_real.shape) - 1) + (-1,)))
-    joined = r.sum(r.mul_exact(index_real, Real(flat.tensor, flat.scale, flat.fact, exact=True)),
-                   [len(index_real.shape) - 1])
+    joined = r.sum(
+        r.mul_exact(index_real, Real(flat.tensor, flat.scale, flat.fact, exact=True)), [len(index_real.shape) - 1]
+    )
     joined = r.reshape(joined, index_real.shape[:-1])
     return variable_gather(node, r.reshape(x, (int(np.prod(sizes)), *x.shape[depth:])), joined, 0)
 
@@ -139,14 +143,14 @@ def resize(node: Node) -> Value:
     sizes, scales = _targets(node, x.shape)
     axes = []
     for n, m, scale in zip(x.shape, sizes, scales, strict=True):
-        axes.append(np.clip([_nearest(i, n, m, scale, mapping, rounding) for i in range(m)], 0, n - 1))
+        axes.append(np.clip([_nearest(i, (n, m), scale, mapping, rounding) for i in range(m)], 0, n - 1))
     return node.reals.copies(positions(x.shape)[np.ix_(*axes)], x)
 
 
 def _targets(node: Node, shape: tuple[int, ...]) -> tuple[list[int], list[Fraction]]:
     """Return the size of each axis of the result and the scale of its coordinates."""
     place_scales, place_sizes = (1, 9) if node.opset < 11 else (2, 3)
-    axes = [front(a, len(shape)) for a in node.ints("axes") or range(len(shape))]
+    axes = [front(a, len(shape)) for a in node.integers("axes") or range(len(shape))]
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     sizes, scales = list(shape), [Fraction(1)] * len(shape)
     if node.has(place_sizes):
@@ -160,7 +164,7 @@ def _targets(node: Node, shape: tuple[int, ...]) -> tuple[list[int], list[Fracti
             if policy != "stretch":
                 scales[a] = ratio
         return sizes, scales
-    given = node.constant(place_scales) if node.has(place_scales) else node.floats("scales")
+    given = node.constant(place_scales) if node.has(place_scales) else node.numbers("scales")
     if given is None:
         raise Inadmissible("neither sizes nor scales are given")
     for a, scale in zip(axes, given, strict=True):
@@ -169,8 +173,9 @@ def _targets(node: Node, shape: tuple[int, ...]) -> tuple[list[int], list[Fracti
     return sizes, scales
 
 
-def _nearest(i: int, n: int, m: int, scale: Fraction, mapping: str, rounding: str) -> int:
+def _nearest(i: int, sizes: tuple[int, int], scale: Fraction, mapping: str, rounding: str) -> int:
     """Return the source of one coordinate, in exact rationals."""
+    n, m = sizes
     half = Fraction(1, 2)
     match mapping:
         case "half_pixel":

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.rules import rule
+from balance_core.integer.operations import Conv2d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from balance_core.integer.lowering.graph import Real
     from balance_core.integer.lowering.node import Node, Value
 
 
@@ -31,12 +32,12 @@ def matmul(node: Node) -> Value:
 
 @rule("Gemm", precision=8)
 def gemm(node: Node) -> Value:
-    """alpha * A' * B' + beta * C."""
+    """Alpha * A' * B' + beta * C."""
     r = node.reals
-    alpha, beta = node.float("alpha"), node.float("beta")
+    alpha, beta = node.number("alpha"), node.number("beta")
     sides = []
     for place, name in ((0, "transA"), (1, "transB")):
-        transposed = bool(node.int(name))
+        transposed = bool(node.integer(name))
         if node.is_constant(place):
             array = node.constant(place)
             sides.append(r.weight(array.T if transposed else array))
@@ -60,17 +61,17 @@ def conv(node: Node) -> Value:
     spatial = len(shape) - 2
     if spatial not in {1, 2}:
         raise Inadmissible(f"a convolution over {spatial} spatial axes is not supported")
-    kernel = node.ints("kernel_shape") or node.shape(1)[2:]
-    strides, dilations = node.ints("strides") or (1,) * spatial, node.ints("dilations") or (1,) * spatial
+    kernel = node.integers("kernel_shape") or node.shape(1)[2:]
+    strides, dilations = node.integers("strides") or (1,) * spatial, node.integers("dilations") or (1,) * spatial
     pads = padding(node, shape[2:], kernel, strides, dilations)
-    groups = node.int("group")
+    groups = node.integer("group")
     x = node.real(0)
     weights = r.weight(node.constant(1)) if node.is_constant(1) else node.real(1)
     if spatial == 1:
         x = r.reshape(x, (*x.shape[:2], 1, x.shape[2]))
         weights = r.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
         strides, dilations, pads = (1, *strides), (1, *dilations), (0, pads[0], 0, pads[1])
-    result = r.conv2d(x, weights, strides, pads, dilations, groups)
+    result = r.conv2d(x, weights, Conv2d(tuple(strides), tuple(pads), tuple(dilations), groups))
     if spatial == 1:
         result = r.reshape(result, (*result.shape[:2], result.shape[3]))
     if not node.has(2):
@@ -87,7 +88,7 @@ def padding(
 ) -> tuple[int, ...]:
     """Return the pads of a convolution or pool (all begins, then all ends), from pads or auto_pad."""
     mode = node.text("auto_pad", "NOTSET")
-    given = node.ints("pads")
+    given = node.integers("pads")
     if mode in {"NOTSET", ""}:
         pads = given or (0,) * (2 * len(size))
         if min(pads) < 0:

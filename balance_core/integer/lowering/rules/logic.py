@@ -102,7 +102,7 @@ def _constant_where(node: Node) -> Value:
 def cast(node: Node) -> Value:
     """Integers to reals and wider integers as they are; reals to integers towards zero."""
     node.ignore("saturate", "round_mode")
-    kind = node.int("to") if node.op == "Cast" else node.type_of_output()
+    kind = node.integer("to") if node.op == "Cast" else node.type_of_output()
     value = node.value(0)
     if kind in FLOATS:
         if not node.is_integer(0):
@@ -136,10 +136,10 @@ def one_hot(node: Node) -> Value:
     off, on = node.constant(2)
     x = as_integer(node, node.value(0))
     rank = len(x.shape) + 1
-    axis = node.int("axis")
+    axis = node.integer("axis")
     axis = axis + rank if axis < 0 else axis
     hit = hits(node, x, depth, axis)
-    if node.type_of_output() in INTEGERS or float(on - off).is_integer() and float(off).is_integer():
+    if node.type_of_output() in INTEGERS or (float(on - off).is_integer() and float(off).is_integer()):
         span = r.structural(np.full((1,) * rank, int(on) - int(off)))
         start = r.structural(np.full((1,) * rank, int(off)))
         result = r.add(r.mul_exact(hit, span), start)

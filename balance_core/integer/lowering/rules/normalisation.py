@@ -8,13 +8,13 @@ import numpy as np
 
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.functions import GUARD, log_sum_exp, softmax, square_root, standardised
-from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import front
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.lowering.rules.arithmetic import quotient
 from balance_core.integer.lowering.rules.reduction import magnitude
 
 if TYPE_CHECKING:
+    from balance_core.integer.lowering.graph import Real
     from balance_core.integer.lowering.node import Node, Value
 
 
@@ -34,7 +34,7 @@ def soft_max(node: Node) -> Value:
 
 @rule("LogSoftmax", precision=16)
 def log_soft_max(node: Node) -> Value:
-    """x - max - ln(sum of exp(x - max))."""
+    """X - max - ln(sum of exp(x - max))."""
     r = node.reals
     x = r.narrow(node.real(0), min(16, r.bits + GUARD))
     top, rest = log_sum_exp(r, x, _softmax_axes(node))
@@ -63,10 +63,10 @@ def layer_normalization(node: Node) -> list[Value | None]:
     node.ignore("stash_type")
     r = node.reals
     x = node.real(0)
-    first = front(node.int("axis"), len(x.shape))
+    first = front(node.integer("axis"), len(x.shape))
     centre = node.op == "LayerNormalization"
     axes = range(first, len(x.shape))
-    result, deviation = standardised(r, x, axes, node.float("epsilon"), centre=centre)
+    result, deviation = standardised(r, x, axes, node.number("epsilon"), centre=centre)
     results: list[Value | None] = [_scaled(node, result, 1)]
     if any(node.proto.output[1:]):
         one = r.structural(np.ones((1,) * len(x.shape)))
@@ -78,7 +78,7 @@ def layer_normalization(node: Node) -> list[Value | None]:
 def instance_normalization(node: Node) -> Value:
     """Normalisation of each channel of each image."""
     x = node.real(0)
-    result, _ = standardised(node.reals, x, range(2, len(x.shape)), node.float("epsilon"))
+    result, _ = standardised(node.reals, x, range(2, len(x.shape)), node.number("epsilon"))
     return _scaled(node, result, 1, (1, -1, *(1,) * (len(x.shape) - 2)))
 
 
@@ -88,12 +88,12 @@ def group_normalization(node: Node) -> Value:
     node.ignore("stash_type")
     r = node.reals
     x = node.real(0)
-    groups = node.int("num_groups")
+    groups = node.integer("num_groups")
     n, channels = x.shape[:2]
     if groups < 1 or channels % groups:
         raise Inadmissible(f"{groups} groups do not divide {channels} channels")
     grouped = r.reshape(x, (n, groups, x.fact.size // (n * groups)))
-    result, _ = standardised(r, grouped, [2], node.float("epsilon"))
+    result, _ = standardised(r, grouped, [2], node.number("epsilon"))
     if node.opset < 21:
         result = _scaled(node, result, 1, (1, groups, 1))
         return r.reshape(result, x.shape)
@@ -104,11 +104,11 @@ def group_normalization(node: Node) -> Value:
 def batch_normalization(node: Node) -> Value:
     """A scale and an offset for each channel; all parameters are constants."""
     node.ignore("momentum", "spatial")
-    if node.int("training_mode", 0) or any(node.proto.output[1:]):
+    if node.integer("training_mode", 0) or any(node.proto.output[1:]):
         raise Inadmissible("training mode is not supported")
     x = node.real(0)
     scale, bias, mean, variance = (node.constant(i).astype(np.float64) for i in range(1, 5))
-    factor = scale / np.sqrt(variance + node.float("epsilon"))
+    factor = scale / np.sqrt(variance + node.number("epsilon"))
     shape = (1, -1, *(1,) * (len(x.shape) - 2))
     scaled = node.reals.mul_constant(x, factor.reshape(shape))
     return node.reals.add_constant(scaled, (bias - mean * factor).reshape(shape))
@@ -116,11 +116,11 @@ def batch_normalization(node: Node) -> Value:
 
 @rule("LpNormalization", precision=16)
 def lp_normalization(node: Node) -> Value:
-    """x divided by its norm along an axis."""
+    """X divided by its norm along an axis."""
     r = node.reals
     x = r.narrow(node.real(0))
     axis = node.axis()
-    order = node.int("p")
+    order = node.integer("p")
     if order not in {1, 2}:
         raise Inadmissible(f"p = {order} is not supported")
     norm = r.sum(magnitude(node, x), [axis]) if order == 1 else square_root(r, r.sum(r.mul_exact(x, x), [axis]))
@@ -130,6 +130,6 @@ def lp_normalization(node: Node) -> Value:
 @rule("MeanVarianceNormalization", precision=16)
 def mean_variance_normalization(node: Node) -> Value:
     """Normalisation over the given axes."""
-    axes = node.ints("axes") or (0, 2, 3)
+    axes = node.integers("axes") or (0, 2, 3)
     x = node.real(0)
     return standardised(node.reals, x, sorted(front(a, len(x.shape)) for a in axes), 1e-9)[0]

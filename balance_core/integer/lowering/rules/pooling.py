@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.lowering.rules.linear import padding
 
@@ -19,12 +18,12 @@ def windows(node: Node) -> np.ndarray:
     """Return the position in each window of the operand, -1 outside: shape [window, N, C, outputs ...]."""
     shape = node.shape(0)
     size = shape[2:]
-    kernel = node.ints("kernel_shape")
+    kernel = node.integers("kernel_shape")
     if kernel is None or len(kernel) != len(size):
         raise Inadmissible("attribute kernel_shape does not fit the operand")
-    strides, dilations = node.ints("strides") or (1,) * len(size), node.ints("dilations") or (1,) * len(size)
+    strides, dilations = node.integers("strides") or (1,) * len(size), node.integers("dilations") or (1,) * len(size)
     pads = padding(node, size, kernel, strides, dilations)
-    ceil = bool(node.int("ceil_mode", 0))
+    ceil = bool(node.integer("ceil_mode", 0))
     if node.text("auto_pad", "NOTSET") not in {"NOTSET", ""}:
         ceil = False
     index: np.ndarray = np.zeros((1,) * (2 * len(size)), dtype=np.int64)
@@ -52,7 +51,7 @@ def windows(node: Node) -> np.ndarray:
 def max_pool(node: Node) -> list[Value | None]:
     """The largest of each window; a place outside stands for another one of the same window."""
     r = node.reals
-    column_major = bool(node.int("storage_order", 0))
+    column_major = bool(node.integer("storage_order", 0))
     index = windows(node)
     if (index.max(axis=0) < 0).any():
         raise Inadmissible("a window lies wholly in the padding")
@@ -78,7 +77,7 @@ def average_pool(node: Node) -> Value:
     """The mean of each window; the scale takes the division where all windows are equally full."""
     r = node.reals
     index = windows(node)
-    include = bool(node.int("count_include_pad", 0))
+    include = bool(node.integer("count_include_pad", 0))
     x = r.narrow(node.real(0))
     counts = included(node) if include else (index >= 0).sum(axis=0)
     if (index < 0).any():
@@ -94,8 +93,8 @@ def average_pool(node: Node) -> Value:
 def included(node: Node) -> np.ndarray:
     """Count the places of each window inside the padded operand: ceil_mode windows may reach beyond it."""
     size = node.shape(0)[2:]
-    kernel = node.ints("kernel_shape") or ()
-    strides, dilations = node.ints("strides") or (1,) * len(size), node.ints("dilations") or (1,) * len(size)
+    kernel = node.integers("kernel_shape") or ()
+    strides, dilations = node.integers("strides") or (1,) * len(size), node.integers("dilations") or (1,) * len(size)
     pads = padding(node, size, kernel, strides, dilations)
     counts: np.ndarray = np.ones((1,) * len(size))
     outputs = windows(node).shape[3:]

@@ -23,9 +23,9 @@ def _parameters(node: Node, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
     """Return scale and zero point, shaped to broadcast: for the tensor, for each place of an axis, or for blocks."""
     scale = node.constant(1).astype(np.float64)
     zero = node.constant(2).astype(np.int64) if node.has(2) else None
-    axis = node.int("axis", 1)
+    axis = node.integer("axis", 1)
     axis = front(axis, len(shape)) if scale.size > 1 else 0
-    block = node.int("block_size", 0)
+    block = node.integer("block_size", 0)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise Inadmissible("a scale is not positive")
 
@@ -60,7 +60,7 @@ def quantize(node: Node) -> Value:
     """Saturate(round(x / scale) + zero point); halves are rounded up, where ONNX takes the even neighbour."""
     node.ignore("saturate", "precision")
     r = node.reals
-    kind = node.int("output_dtype", 0) or (node.type_of_operand(2) if node.has(2) else onnx.TensorProto.UINT8)
+    kind = node.integer("output_dtype", 0) or (node.type_of_operand(2) if node.has(2) else onnx.TensorProto.UINT8)
     if kind not in INTEGERS:
         raise Inadmissible("only integer types are quantised to")
     low, high = integer_limits(kind)

@@ -17,6 +17,7 @@ from balance_core.integer.lowering.rules.activation import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from balance_core.integer.lowering.node import Node, Value
 
@@ -55,7 +56,7 @@ class Cell:
         x = Real(x.tensor, x.scale, x.fact)
         source = r.clamp(r.to_scale(x, step), -half, half - 1)
         unit = Fraction(1, 2**r.bits) if name == "Sigmoid" else Fraction(1, half)
-        function: Callable[[tables.Decimal], tables.Decimal] = PLAIN[name]
+        function: Callable[[Decimal], Decimal] = PLAIN[name]
         one = int(1 / unit)
         entries = tables.rounded(tables.entries(function, -half, half - 1, step), unit, -one, one)
         lo = source.fact.lo + half
@@ -79,7 +80,7 @@ class Cell:
 def recurrent(node: Node) -> list[Value | None]:
     """One or two directions over a sequence of fixed length; returns all states, the last, and the last cell."""
     r = node.reals
-    layout = node.int("layout", 0)
+    layout = node.integer("layout", 0)
     direction = node.text("direction", "forward")
     x = node.real(0)
     if layout:
@@ -89,22 +90,25 @@ def recurrent(node: Node) -> list[Value | None]:
         raise Inadmissible(f"a sequence of {steps} steps is longer than {MAX_STEPS}")
     if node.has(4) and (node.constant(4) != steps).any():
         raise Inadmissible("sequences shorter than the input are not supported")
-    if node.int("input_forget", 0):
+    if node.integer("input_forget", 0):
         raise Inadmissible("input_forget is not supported")
     count = 2 if direction == "bidirectional" else 1
-    forward, last, cells = [], [], []
+    forward: list[list[Real]] = []
+    last: list[Real] = []
+    cells: list[Real] = []
     for d in range(count):
         cell = _cell(node, d, count)
         backward = direction == "reverse" or d == 1
-        h, c = (_initial(node, place, d, batch, cell.hidden, layout) for place in (5, 6))
+        h, c = (_initial(node, place, d, (batch, cell.hidden), layout=layout) for place in (5, 6))
         states, c = _unroll(cell, x, h, c, backward=backward)
         forward.append(states[::-1] if backward else states)
         last.append(states[-1])
-        cells.append(c)
+        if c is not None:
+            cells.append(c)
     hidden = _cell(node, 0, count).hidden
     rows = [r.reshape(state, (1, 1, batch, hidden)) for step in zip(*forward, strict=True) for state in step]
     y = r.reshape(r.concat(rows, 0), (steps, count, batch, hidden))
-    ends = [r.concat([r.reshape(v, (1, batch, hidden)) for v in part], 0) for part in (last, cells) if part[0] is not None]
+    ends = [r.concat([r.reshape(v, (1, batch, hidden)) for v in part], 0) for part in (last, cells) if part]
     if layout:
         y = r.transpose(y, (2, 0, 1, 3))
         ends = [r.transpose(end, (1, 0, 2)) for end in ends]
@@ -117,33 +121,39 @@ def _cell(node: Node, direction: int, count: int) -> Cell:
     chosen = tuple(names[direction * each : (direction + 1) * each])
     if len(chosen) != each or any(name not in {*PLAIN, "Relu"} for name in chosen):
         raise Inadmissible(f"activations {', '.join(names)} are not supported")
-    if node.floats("activation_alpha") is not None or node.floats("activation_beta") is not None:
+    if node.numbers("activation_alpha") is not None or node.numbers("activation_beta") is not None:
         raise Inadmissible("parameters of activations are not supported")
     weights, recurrence = (node.constant(place)[direction].astype(np.float64) for place in (1, 2))
-    hidden = node.int("hidden_size", recurrence.shape[1])
+    hidden = node.integer("hidden_size", recurrence.shape[1])
     if weights.shape[0] != GATES[node.op] * hidden or recurrence.shape != (GATES[node.op] * hidden, hidden):
         raise Inadmissible("the weights do not fit the hidden size")
     bias = node.constant(3)[direction] if node.has(3) else np.zeros(2 * len(weights))
     peephole = node.constant(7)[direction] if node.op == "LSTM" and node.has(7) else None
     clip = node.attribute("clip")
-    return Cell(node, hidden, weights, recurrence, bias.astype(np.float64), peephole, chosen,
-                None if clip is None else float(clip))
+    return Cell(
+        node,
+        hidden,
+        weights,
+        recurrence,
+        bias.astype(np.float64),
+        peephole,
+        chosen,
+        None if clip is None else float(clip),
+    )
 
 
-def _initial(node: Node, place: int, direction: int, batch: int, hidden: int, layout: int) -> Real | None:
+def _initial(node: Node, place: int, direction: int, shape: tuple[int, int], *, layout: int) -> Real | None:
     if place == 6 and node.op != "LSTM":
         return None
     r = node.reals
     if not node.has(place):
-        return r.structural(np.zeros((batch, hidden)), Fraction(1, 2 ** (r.bits - 1)))
+        return r.structural(np.zeros(shape), Fraction(1, 2 ** (r.bits - 1)))
     x = node.real(place)
     x = r.transpose(x, (1, 0, 2)) if layout else x
     return r.pick(x, direction)
 
 
-def _unroll(
-    cell: Cell, x: Real, h: Real | None, c: Real | None, *, backward: bool
-) -> tuple[list[Real], Real | None]:
+def _unroll(cell: Cell, x: Real, h: Real | None, c: Real | None, *, backward: bool) -> tuple[list[Real], Real | None]:
     """Return the hidden states in the order of processing, and the last cell state."""
     r = cell.node.reals
     steps, batch, size = x.shape
@@ -195,7 +205,7 @@ def _gru(cell: Cell, x: Real, recurrence: Real, h: Real, c: Real | None) -> tupl
     node = cell.node
     n = cell.hidden
     bias = cell.bias[len(cell.bias) // 2 :].reshape(1, -1)
-    before = bool(node.int("linear_before_reset", 0))
+    before = bool(node.integer("linear_before_reset", 0))
     parts = [cell.part(x, i) for i in range(3)]
     mixed = r.add_constant(r.matmul(h, recurrence), bias) if before else None
     full = mixed if mixed is not None else r.add_constant(r.matmul(h, recurrence), bias)

@@ -13,58 +13,72 @@ from balance_core.integer.lowering.node import Curve, front
 from balance_core.integer.lowering.rules import rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from balance_core.integer.lowering.node import Node, Value
+    from balance_core.integer.lowering.real import Reals
 
 AXES_ARE_INPUTS_FROM = {"ReduceSum": 13}
 """The opset from which the axes of a reduction are an operand; 18 for all others."""
 
 
+PLAIN: dict[str, Callable[[Reals, Real, tuple[int, ...]], Value]] = {
+    "ReduceLogSum": lambda r, x, axes: Curve(r.sum(x, axes), lambda v: v.ln()),
+    "ReduceLogSumExp": lambda r, x, axes: r.add(*log_sum_exp(r, r.narrow(x, min(16, r.bits + GUARD)), axes)),
+    "ReduceMax": lambda r, x, axes: r.max(x, axes),
+    "ReduceMean": lambda r, x, axes: r.mean(r.narrow(x), axes),
+    "ReduceMin": lambda r, x, axes: r.min(x, axes),
+    "ReduceSum": lambda r, x, axes: r.sum(x, axes),
+}
+
+
 def axes_of(node: Node, rank: int) -> tuple[int, ...]:
     """Return the axes to reduce: given, all, or none."""
-    empty_is_none = bool(node.int("noop_with_empty_axes", 0))
+    empty_is_none = bool(node.integer("noop_with_empty_axes", 0))
     if node.opset >= AXES_ARE_INPUTS_FROM.get(node.op, 18):
         given = tuple(int(a) for a in node.constant(1).reshape(-1)) if node.has(1) else ()
     else:
-        given = node.ints("axes") or ()
+        given = node.integers("axes") or ()
     if not given:
         return () if empty_is_none else tuple(range(rank))
     return tuple(sorted({front(a, rank) for a in given}))
 
 
-@rule("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum",
-      "ReduceLogSumExp", "ReduceProd", precision=32)
+@rule(
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceSumSquare",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceProd",
+    precision=32,
+)
 def reduce(node: Node) -> Value:
     """All reductions, with or without the reduced axes."""
     r = node.reals
     x = node.real(0)
     axes = axes_of(node, len(x.shape))
-    keep = bool(node.int("keepdims", 1))
-    match node.op:
-        case "ReduceSum":
-            result: Value = r.sum(x, axes)
-        case "ReduceMean":
-            result = r.mean(r.narrow(x), axes)
-        case "ReduceMax":
-            result = r.max(x, axes)
-        case "ReduceMin":
-            result = r.min(x, axes)
-        case "ReduceSumSquare":
-            result = r.sum(r.square(x), axes)
-        case "ReduceL1":
-            result = r.sum(magnitude(node, x), axes)
-        case "ReduceL2":
-            result = square_root(r, r.sum(r.square(x), axes))
-        case "ReduceLogSum":
-            result = Curve(r.sum(x, axes), lambda v: v.ln())
-        case "ReduceLogSumExp":
-            top, rest = log_sum_exp(r, r.narrow(x, min(16, r.bits + GUARD)), axes)
-            result = r.add(top, rest)
-        case _:
-            result = product(node, x, axes)
+    keep = bool(node.integer("keepdims", 1))
+    result = _reduced(node, x, axes)
     if keep or not axes:
         return result
     flat = node.tensor(result)
     return r.reshape(flat, [n for i, n in enumerate(flat.shape) if i not in axes])
+
+
+def _reduced(node: Node, x: Real, axes: tuple[int, ...]) -> Value:
+    """Reduce over axes that stay as size 1."""
+    r = node.reals
+    if node.op in PLAIN:
+        return PLAIN[node.op](r, x, axes)
+    if node.op == "ReduceProd":
+        return product(node, x, axes)
+    total = r.sum(magnitude(node, x) if node.op == "ReduceL1" else r.square(x), axes)
+    return square_root(r, total) if node.op == "ReduceL2" else total
 
 
 def magnitude(node: Node, x: Real) -> Real:
@@ -97,7 +111,7 @@ def arg_extreme(node: Node) -> Value:
     r = node.reals
     x = node.real(0)
     axis = node.axis()
-    last = bool(node.int("select_last_index", 0))
+    last = bool(node.integer("select_last_index", 0))
     if node.op == "ArgMin":
         x = r.negate(x)
     size = x.shape[axis]
@@ -108,7 +122,7 @@ def arg_extreme(node: Node) -> Value:
         end = r.structural(np.full((1,) * len(x.shape), size - 1))
         result = r.sub(Real(end.tensor, end.scale, end.fact, exact=True), result)
         result = r.clamp(result, 0, size - 1)
-    if node.int("keepdims", 1):
+    if node.integer("keepdims", 1):
         return result
     return r.reshape(result, [n for i, n in enumerate(result.shape) if i != axis])
 

@@ -20,7 +20,7 @@ def _ints(node: Node, place: int, name: str) -> tuple[int, ...] | None:
     """Return a list that older opsets have as an attribute and newer ones as a constant operand."""
     if node.has(place):
         return tuple(int(v) for v in node.constant(place).reshape(-1))
-    return node.ints(name)
+    return node.integers(name)
 
 
 @rule("Identity", "Dropout")
@@ -40,7 +40,7 @@ def reshape(node: Node) -> Value:
     """Another shape, with 0 (copy) and -1 (whatever is left)."""
     x = node.real(0)
     wanted = list(_ints(node, 1, "shape") or ())
-    if not node.int("allowzero", 0):
+    if not node.integer("allowzero", 0):
         wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
     return node.reals.reshape(x, positions(x.shape).reshape(wanted).shape)
 
@@ -49,7 +49,7 @@ def reshape(node: Node) -> Value:
 def flatten(node: Node) -> Value:
     """Two axes."""
     x = node.real(0)
-    axis = node.int("axis")
+    axis = node.integer("axis")
     axis = axis + len(x.shape) if axis < 0 else axis
     return node.reals.reshape(x, (int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))))
 
@@ -58,7 +58,7 @@ def flatten(node: Node) -> Value:
 def transpose(node: Node) -> Value:
     """Permuted axes."""
     x = node.real(0)
-    return node.reals.transpose(x, node.ints("perm") or range(len(x.shape))[::-1])
+    return node.reals.transpose(x, node.integers("perm") or range(len(x.shape))[::-1])
 
 
 @rule("Squeeze")
@@ -94,7 +94,7 @@ def split(node: Node) -> list[Value | None]:
     x = node.real(0)
     axis = node.axis()
     sizes = _ints(node, 1, "split")
-    count = node.int("num_outputs", len(node.proto.output))
+    count = node.integer("num_outputs", len(node.proto.output))
     if sizes is None:
         each = -(-x.shape[axis] // count)
         sizes = tuple(min(each, x.shape[axis] - i * each) for i in range(count))
@@ -145,7 +145,7 @@ def pad(node: Node) -> Value:
         if mode not in {"edge", "reflect", "wrap"}:
             raise Inadmissible(f"mode {mode} is not supported")
         return node.reals.wire(np.pad(index, width, mode=mode), x)  # type: ignore[call-overload]  # mode is checked
-    value = float(node.constant(2).reshape(())) if node.has(2) else node.float("value", 0.0)
+    value = float(node.constant(2).reshape(())) if node.has(2) else node.number("value", 0.0)
     index = np.pad(index, width, constant_values=x.fact.size)
     filler = node.tensor(np.array([value] if not x.exact else [int(value)]))
     a, b = node.reals.common_scale([x, filler]) if value else (x, node.reals.structural(np.zeros(1), x.scale))
@@ -174,7 +174,7 @@ def depth_to_space(node: Node) -> Value:
     """Blocks of channels become blocks of pixels."""
     x = node.real(0)
     n, c, h, w = x.shape
-    b = node.int("blocksize")
+    b = node.integer("blocksize")
     index = positions(x.shape)
     if node.text("mode", "DCR") == "DCR":
         index = index.reshape(n, b, b, c // b**2, h, w).transpose(0, 3, 4, 1, 5, 2)
@@ -188,7 +188,7 @@ def space_to_depth(node: Node) -> Value:
     """Blocks of pixels become blocks of channels."""
     x = node.real(0)
     n, c, h, w = x.shape
-    b = node.int("blocksize")
+    b = node.integer("blocksize")
     index = positions(x.shape)
     if node.text("mode", "DCR") == "DCR":
         index = index.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
@@ -203,7 +203,7 @@ def trilu(node: Node) -> Value:
     x = node.real(0)
     k = int(node.constant(1).reshape(())) if node.has(1) else 0
     keep = np.ones(x.shape, dtype=np.bool_)
-    keep = np.triu(keep, k) if node.int("upper") else np.tril(keep, k)
+    keep = np.triu(keep, k) if node.integer("upper") else np.tril(keep, k)
     zero = node.reals.structural(np.zeros(1), x.scale)
     result = node.reals.wire(np.where(keep, positions(x.shape), x.fact.size), x, zero)
     return Real(result.tensor, result.scale, result.fact, x.exact)

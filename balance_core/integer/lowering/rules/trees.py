@@ -11,7 +11,6 @@ import numpy as np
 from onnx import numpy_helper
 
 from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.real import half_up, power_of_two_at_least
 from balance_core.integer.lowering.rules import ML, rule
 from balance_core.integer.lowering.rules.classic import LEAF_BITS, classify, transform
@@ -19,6 +18,7 @@ from balance_core.integer.lowering.rules.classic import LEAF_BITS, classify, tra
 if TYPE_CHECKING:
     import onnx
 
+    from balance_core.integer.lowering.graph import Real
     from balance_core.integer.lowering.node import Node, Value
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
@@ -63,14 +63,16 @@ def parse(node: Node) -> list[Tree]:
 
 def _old_trees(node: Node) -> list[Tree]:
     node.ignore("nodes_hitrates", "nodes_hitrates_as_tensor", "nodes_missing_value_tracks_true")
-    trees_of, ids = node.ints("nodes_treeids") or (), node.ints("nodes_nodeids") or ()
-    features, modes = node.ints("nodes_featureids") or (), node.texts("nodes_modes") or ()
+    trees_of, ids = node.integers("nodes_treeids") or (), node.integers("nodes_nodeids") or ()
+    features, modes = node.integers("nodes_featureids") or (), node.texts("nodes_modes") or ()
     values = _floats(node, "nodes_values")
-    yes, no = node.ints("nodes_truenodeids") or (), node.ints("nodes_falsenodeids") or ()
+    yes, no = node.integers("nodes_truenodeids") or (), node.integers("nodes_falsenodeids") or ()
     kind = "class" if node.op == "TreeEnsembleClassifier" else "target"
     leaf_weights: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
-    keys = zip(node.ints(f"{kind}_treeids") or (), node.ints(f"{kind}_nodeids") or (), strict=True)
-    for key, target, weight in zip(keys, node.ints(f"{kind}_ids") or (), _floats(node, f"{kind}_weights"), strict=True):
+    keys = zip(node.integers(f"{kind}_treeids") or (), node.integers(f"{kind}_nodeids") or (), strict=True)
+    for key, target, weight in zip(
+        keys, node.integers(f"{kind}_ids") or (), _floats(node, f"{kind}_weights"), strict=True
+    ):
         leaf_weights[key][target] = leaf_weights[key].get(target, 0.0) + float(weight)
     place = {key: i for i, key in enumerate(zip(trees_of, ids, strict=True))}
     trees = []
@@ -101,13 +103,13 @@ def _old_trees(node: Node) -> list[Tree]:
 
 def _new_trees(node: Node) -> list[Tree]:
     node.ignore("nodes_hitrates", "nodes_missing_value_tracks_true")
-    roots = node.ints("tree_roots") or ()
-    features = node.ints("nodes_featureids") or ()
+    roots = node.integers("tree_roots") or ()
+    features = node.integers("nodes_featureids") or ()
     modes = numpy_helper.to_array(node.attribute("nodes_modes"))
     values = numpy_helper.to_array(node.attribute("nodes_splits"))
-    yes, no = node.ints("nodes_truenodeids") or (), node.ints("nodes_falsenodeids") or ()
-    yes_leaf, no_leaf = node.ints("nodes_trueleafs") or (), node.ints("nodes_falseleafs") or ()
-    targets = node.ints("leaf_targetids") or ()
+    yes, no = node.integers("nodes_truenodeids") or (), node.integers("nodes_falsenodeids") or ()
+    yes_leaf, no_leaf = node.integers("nodes_trueleafs") or (), node.integers("nodes_falseleafs") or ()
+    targets = node.integers("leaf_targetids") or ()
     weights = numpy_helper.to_array(node.attribute("leaf_weights"))
     members = node.attribute("membership_values")
     sets: list[tuple[float, ...]] = [()]
@@ -148,7 +150,7 @@ def _floats(node: Node, name: str) -> np.ndarray:
     tensor = node.attribute(f"{name}_as_tensor")
     if tensor is not None:
         return numpy_helper.to_array(tensor)
-    found = node.floats(name)
+    found = node.numbers(name)
     return np.zeros(0) if found is None else found
 
 
@@ -258,7 +260,7 @@ def _operand(node: Node) -> Real:
 def tree_classifier(node: Node) -> list[Value | None]:
     """The class with the highest score, and the scores."""
     trees = parse(node)
-    labels = node.ints("classlabels_int64s")
+    labels = node.integers("classlabels_int64s")
     count = len(labels) if labels is not None else len(node.texts("classlabels_strings") or ())
     targets = {target for tree in trees for leaf in tree.leaves for target in leaf.weights}
     single = count == 2 and len(targets) == 1
@@ -278,7 +280,7 @@ def tree_classifier(node: Node) -> list[Value | None]:
 def tree_regressor(node: Node) -> Value:
     """The sum, mean, least or largest over the trees."""
     trees = parse(node)
-    results = node.int("n_targets", 1)
+    results = node.integer("n_targets", 1)
     combine = node.text("aggregate_function", "SUM")
     found = _combined(node, trees, results, combine)
     base = _floats(node, "base_values")
@@ -291,9 +293,9 @@ def tree_regressor(node: Node) -> Value:
 def tree_ensemble(node: Node) -> Value:
     """The second generation: results for each target."""
     trees = parse(node)
-    combine = ("AVERAGE", "SUM", "MIN", "MAX")[node.int("aggregate_function", 1)]
-    post = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")[node.int("post_transform", 0)]
-    return transform(node, _combined(node, trees, node.int("n_targets", 1), combine), post)
+    combine = ("AVERAGE", "SUM", "MIN", "MAX")[node.integer("aggregate_function", 1)]
+    post = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")[node.integer("post_transform", 0)]
+    return transform(node, _combined(node, trees, node.integer("n_targets", 1), combine), post)
 
 
 def _combined(node: Node, trees: list[Tree], results: int, combine: str) -> Real:
