@@ -80,7 +80,7 @@ def test_runs_killed_at_twenty_moments_leave_nothing_and_the_next_completes(fold
     assert last.returncode == 0, out
     assert "verified" in out
     home = folder / "home"
-    left = [path for path in home.rglob("*") if "partial" in path.name or path.suffix in (".tmp", ".new")]
+    left = [path for path in home.rglob("*") if "partial" in str(path.relative_to(home)) and path.is_file()]
     assert not left
     assert [path.name for path in (home / "scratch").iterdir()] == [".lock"]
     subprocess.run([*BALANCE, "ledger", "verify"], cwd=folder, check=True)
