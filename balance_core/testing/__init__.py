@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from balance_core.testing.backend import BackendConformance
+    from balance_core.testing.chain import ChainConformance
     from balance_core.testing.storage import StorageConformance
     from balance_core.testing.verifier import Evidence, VerifierConformance
 
 _HOMES = {
     "BackendConformance": "backend",
+    "ChainConformance": "chain",
     "Evidence": "verifier",
     "StorageConformance": "storage",
     "VerifierConformance": "verifier",
 }
 
-__all__ = ["BackendConformance", "Evidence", "StorageConformance", "VerifierConformance"]
+__all__ = ["BackendConformance", "ChainConformance", "Evidence", "StorageConformance", "VerifierConformance"]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,7 @@ _MODULES = (
     "form",
     "storage",
     "subject",
+    "town",
     "verifier",
 )
 

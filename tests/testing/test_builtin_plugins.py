@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from balance_core.testing import StorageConformance
+from balance_core.testing import ChainConformance, StorageConformance
 
 
 class TestLocalStorage(StorageConformance):
     storage = "local"
+
+
+class TestLedger(ChainConformance):
+    chain = "ledger"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from honest import HonestBackend, HonestVerifier
+from honest_chain import HonestChain
 from honest_storage import HonestStorage
 
-from balance_core.testing import BackendConformance, StorageConformance
+from balance_core.testing import BackendConformance, ChainConformance, StorageConformance
 
 
 class TestHonest(BackendConformance):
@@ -15,3 +16,7 @@ class TestHonest(BackendConformance):
 
 class TestHonestStorage(StorageConformance):
     storage = HonestStorage
+
+
+class TestHonestChain(ChainConformance):
+    chain = HonestChain
