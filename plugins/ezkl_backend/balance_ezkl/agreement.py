@@ -1,4 +1,4 @@
-"""Whether a circuit answers as the float model does: what is counted, sample by sample."""
+"""Whether an answer of a circuit stands for the float model's: the core's notion of a decision, sample by sample."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from balance_core.model import fidelity
 
-    from balance_core.records import TensorSpec
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TOLERANCE = 0.02
-"""How far a single number may be off, as a share of the spread of the float model's answers over the samples."""
+"""How far numbers may be off where a model decides nothing, as a share of the spread of its answers."""
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """How two answers for one output are compared.
+    """The float model's answers to all samples, by output name, each of shape (N, *output shape).
 
-    Whole numbers and truth values must be equal. Of several numbers the index of the largest must be the same
-    (top-1). A single number must be near: there is no index to compare.
+    Answers are compared as `balance_core.model.fidelity` does: by the label, or else by the position of the largest
+    number. A model that gives one number decides nothing: then the number must be near.
     """
 
-    spec: TensorSpec
-    tolerance: float
+    outputs: Mapping[str, np.ndarray]
+    tolerances: Mapping[str, float]
 
-    def agrees(self, answer: np.ndarray, expected: np.ndarray) -> bool:
-        """Say whether an answer stands for the expected one."""
-        if not self.spec.dtype.startswith("float"):
-            return bool(np.array_equal(np.rint(answer), expected))
-        if self.spec.size > 1:
-            return int(np.argmax(answer)) == int(np.argmax(expected))
-        return bool(np.abs(answer - expected).max(initial=0.0) <= self.tolerance)
+    @classmethod
+    def of(cls, outputs: Mapping[str, np.ndarray]) -> Yardstick:
+        """Take the float model's answers as the measure."""
+        return cls(outputs, {name: TOLERANCE * _spread(array) for name, array in outputs.items()})
+
+    def agrees(self, index: int, answer: Mapping[str, np.ndarray]) -> bool:
+        """Say whether an answer to this sample stands for the float model's."""
+        expected = {name: array[index : index + 1] for name, array in self.outputs.items()}
+        disagreements = fidelity.measure(expected, [answer]).disagreements
+        if disagreements is not None:
+            return disagreements == 0
+        return all(
+            float(fidelity.difference(row[0], answer[name]).max(initial=0.0)) <= self.tolerances[name]
+            for name, row in expected.items()
+        )
 
 
-def yardsticks(specs: Sequence[TensorSpec], outputs: Mapping[str, np.ndarray]) -> list[Yardstick]:
-    """Return the yardstick of each output, given the float model's answers to all samples."""
-    result = []
-    for spec in specs:
-        values = np.asarray(outputs[spec.name], dtype=np.float64)
-        spread = float(values.max() - values.min()) if values.size else 0.0
-        result.append(Yardstick(spec, TOLERANCE * max(spread, 0.1)))
-    return result
+def _spread(array: np.ndarray) -> float:
+    values = np.asarray(array, dtype=np.float64)
+    return max(float(np.ptp(values)), float(np.abs(values).max(initial=0.0)) / 100) if values.size else 0.0

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from balance_core import canonical, srs
+from balance_core import srs
 from balance_core.contracts import MakesTestSrs, ProofBackend
 from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
 from balance_core.stages import Capabilities
 from balance_ezkl import NAME, container, witness
-from balance_ezkl.key import SettingsPart
+from balance_ezkl.key import SettingsPart, settings_document
 from balance_ezkl.settings import EzklSettings
-from balance_ezkl.tool import EZKL_VERSION, call, use_threads
+from balance_ezkl.tool import EZKL_VERSION, EzklFailed, call, use_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
 
     from balance_core.contracts import Batch, Job, Request, Samples
     from balance_core.model import Model
@@ -41,7 +43,7 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         binds_context=True,
         deterministic=True,
         security_bits=100,
-        security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 by older estimates",
+        security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 before it",
     )
 
     def check(self, model: Model) -> Support:
@@ -50,54 +52,66 @@ class EzklBackend(ProofBackend, MakesTestSrs):
 
         return support(model, self.settings)
 
-    def setup(self, model: Model, samples: Samples, job: Job) -> Circuit:
-        """Choose ezkl's arguments from the samples and make the keys."""
+    def setup(self, model: Model, samples: Samples | None, job: Job) -> Circuit:
+        """Choose ezkl's arguments from the samples, unless the settings name them all, and make the keys."""
         from balance_ezkl.graph import expanded, with_context
-        from balance_ezkl.search import Search
+        from balance_ezkl.support import refuse
 
         use_threads(job.threads)
+        proto = expanded(model)
+        refuse(proto)
         graph = job.scratch / "graph.onnx"
-        graph.write_bytes(with_context(expanded(model)))
-        choice = Search(
-            graph, (model.inputs, model.outputs), samples, self.settings, job.scratch, job.progress
-        ).choose()
-        document = canonical.encode(
-            {
-                "balance": {
-                    "format": 1,
-                    "inputs": [spec.model_dump(mode="json") for spec in model.inputs],
-                    "outputs": [spec.model_dump(mode="json") for spec in model.outputs],
-                },
-                "ezkl": choice.layout.settings,
-            }
-        )
-        return self._make_keys(model, document, choice, graph, job)
+        graph.write_bytes(with_context(proto))
+        try:
+            choice = self._choose(model, samples, graph, job)
+        except EzklFailed:
+            refuse(proto, self.settings, job.scratch)
+            raise
+        return self._make_keys(model, choice, graph, job)
 
-    def _make_keys(self, model: Model, document: bytes, choice: Choice, graph: Path, job: Job) -> Circuit:
+    def _choose(self, model: Model, samples: Samples | None, graph: Path, job: Job) -> Choice:
+        from balance_ezkl.circuit import lay_out
+        from balance_ezkl.search import Choice, Search
+        from balance_ezkl.trial import Trial
+
+        if samples is not None:
+            trial = Trial(graph, (model.inputs, model.outputs), samples, self.settings, job.scratch)
+            return Search(trial, job.progress).choose()
+        arguments = self.settings.arguments()
+        if arguments is None:
+            raise ConfigError(
+                "ezkl's arguments cannot be chosen without samples",
+                hint="give inputs to try, or the settings of a circuit that was made before",
+            )
+        return Choice(lay_out(graph, arguments, self.settings, job.scratch))
+
+    def _make_keys(self, model: Model, choice: Choice, graph: Path, job: Job) -> Circuit:
         from balance_ezkl.circuit import compile_circuit
 
+        document = settings_document(model.inputs, model.outputs, choice.layout.settings)
         logrows = SettingsPart.read(document).run_args.logrows
-        compiled, vk, pk = (job.scratch / name for name in ("compiled", "vk.key", "pk.key"))
+        compiled, vk, pk, string_cut, settings_file = (
+            job.scratch / name for name in ("compiled", "vk.key", "pk.key", "cut.srs", "part.json")
+        )
         compile_circuit(graph, choice.layout, compiled, job.scratch)
         string = job.srs(CURVE, logrows, self._make(logrows))
         cut = srs.cut(string)
         job.progress(f"making the keys of 2^{logrows} rows")
         compression = self.settings.disable_selector_compression
-        call("setup", str(compiled), str(vk), str(pk), str(string), None, compression)
-        settings_file, cut_file = job.scratch / "part.json", job.scratch / "cut.srs"
+        call("setup", *_absolute(compiled, vk, pk, string), None, compression, folder=job.scratch)
         settings_file.write_bytes(document)
-        cut_file.write_bytes(cut)
+        string_cut.write_bytes(cut)
         return Circuit(
             backend=NAME,
             backend_version=self.version,
             model_id=model.model_id,
-            settings=self.settings.model_dump(mode="json"),
+            settings=self.settings.with_arguments(choice.layout.arguments).model_dump(mode="json"),
             inputs=tuple(model.inputs),
             outputs=tuple(model.outputs),
             setup_trust=Parameters.of_cut(cut).setup_trust,
-            key={"key": job.publish(vk), "settings": job.publish(settings_file), "srs": job.publish(cut_file)},
+            key={"key": job.publish(vk), "settings": job.publish(settings_file), "srs": job.publish(string_cut)},
             proving={"circuit": job.publish(compiled), "pk": job.publish(pk)},
-            facts=_facts(choice),
+            facts=choice.facts,
         )
 
     def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
@@ -133,27 +147,28 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         string = job.srs(CURVE, logrows, self._make(logrows), parameters=circuit.setup_trust.parameters)
         job.progress(f"proving 2^{logrows} rows")
         pk = job.path(circuit.proving["pk"])
-        made = call("prove", str(witness_file), str(compiled), str(pk), None, str(string))
+        given, reference = _absolute(witness_file, compiled, pk), _absolute(string)
+        made = call("prove", *given, None, *reference, folder=job.scratch)
         contents = container.Contents(
             tuple(int.from_bytes(bytes.fromhex(text), "little") for text in made["instances"][0]),
             bytes.fromhex(made["proof"].removeprefix("0x")),
         )
         proof = Proof(NAME, contents.to_bytes())
-        self._check(circuit, proof, request, values, answer.outputs, job)
+        self._check(circuit, part, proof, (request, values, answer.outputs), job)
         return proof
 
     @staticmethod
     def _check(
         circuit: Circuit,
+        part: SettingsPart,
         proof: Proof,
-        request: Request,
-        inputs: Sequence[Sequence[int]],
-        outputs: Sequence[Sequence[int]],
+        asked: tuple[Request, Sequence[Sequence[int]], Sequence[Sequence[int]]],
         job: Job,
     ) -> None:
         """Raise ToolFailed unless the proof verifies and says what was asked and answered."""
         from balance_ezkl.verifier import EzklVerifier
 
+        request, inputs, outputs = asked
         job.progress("verifying")
         key = VerifyingKey(NAME, {name: job.path(cid).read_bytes() for name, cid in circuit.key.items()})
         try:
@@ -163,9 +178,12 @@ class EzklBackend(ProofBackend, MakesTestSrs):
                 f"ezkl made a proof that does not verify: {error.message}",
                 hint="the reference string or the proving key may be damaged: run the setup again",
             ) from error
-        said = [[list(tensor.integers) for tensor in side] for side in (statement.inputs, statement.outputs)]
-        meant = [[list(values) for values in side] for side in (inputs, outputs)]
-        if said != meant or statement.context != request.context.hex():
+        wanted = (
+            request.context.hex(),
+            witness.tensors(part.balance.inputs, part.input_scales, inputs),
+            witness.tensors(part.balance.outputs, part.output_scales, outputs),
+        )
+        if (statement.context, statement.inputs, statement.outputs) != wanted:
             raise ToolFailed("ezkl made a proof of something else than it was asked for")
 
     def make_test_srs(self, curve: str, k: int, target: Path) -> None:
@@ -188,30 +206,17 @@ class _MakeSrs:
         self.backend.make_test_srs(CURVE, self.logrows, target)
 
 
+def _absolute(*paths: Path) -> list[str]:
+    return [str(path.absolute()) for path in paths]
+
+
 def _settings(circuit: Circuit, job: Job) -> SettingsPart:
     return SettingsPart.read(job.path(circuit.key["settings"]).read_bytes())
 
 
-def _values(part: SettingsPart, inputs: dict[str, object]) -> list[list[int]]:
+def _values(part: SettingsPart, inputs: Mapping[str, np.ndarray]) -> list[list[int]]:
     return witness.quantise_all(inputs, part.balance.inputs, part.input_scales, part.run_args.limit)
 
 
 def _tables(part: SettingsPart) -> tuple[int, int] | None:
     return part.run_args.lookup_range if part.ezkl.required_lookups else None
-
-
-def _facts(choice: Choice) -> dict[str, int | float | str | bool]:
-    arguments = choice.layout.arguments
-    return {
-        "rows": choice.layout.rows,
-        "k": arguments.logrows,
-        "columns": arguments.inner,
-        "input_scale": arguments.input_scale,
-        "param_scale": arguments.param_scale,
-        "scale_rebase_multiplier": arguments.multiplier,
-        "decomp_base": arguments.base,
-        "decomp_legs": arguments.legs,
-        "agreement": choice.agreement,
-        "samples": choice.samples,
-        "candidates": choice.tried,
-    }

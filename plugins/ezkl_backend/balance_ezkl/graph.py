@@ -12,32 +12,26 @@ if TYPE_CHECKING:
 
     from balance_core.model import Model
 
-EXPANDED = frozenset(
+WRITTEN_OUT = frozenset(
     {
+        "CastLike",
         "Gelu",
+        "GroupNormalization",
         "HardSwish",
         "LayerNormalization",
+        "MeanVarianceNormalization",
         "Mish",
-        "ai.onnx.ml::LinearClassifier",
-        "ai.onnx.ml::LinearRegressor",
-        "ai.onnx.ml::Normalizer",
-        "ai.onnx.ml::Scaler",
-        "ai.onnx.ml::TreeEnsembleClassifier",
-        "ai.onnx.ml::TreeEnsembleRegressor",
     }
 )
-"""Operators that ezkl lacks, or gets wrong, and that plain tensor operations can stand for."""
+"""Operators that ezkl lacks and that ONNX itself defines by others; the core knows how to write out more."""
 
 
 def expanded(model: Model) -> ModelProto:
-    """Return the model's graph with every operator of `EXPANDED` written out."""
-    proto = model.proto()
-    wanted = EXPANDED & {_operator(node.domain, node.op_type) for node in proto.graph.node}
-    if not wanted:
-        return proto
+    """Return the model's graph with what ezkl lacks written out; raises UnsupportedModel for what cannot be."""
     from balance_core.model.expand import expand
+    from balance_core.model.expansion import EXPANSIONS
 
-    return expand(proto, wanted)
+    return expand(model.proto(), (WRITTEN_OUT | EXPANSIONS.keys()) & set(model.operators))
 
 
 def with_context(proto: ModelProto) -> bytes:
@@ -59,11 +53,8 @@ def with_context(proto: ModelProto) -> bytes:
     del held.graph.input[:]
     held.graph.input.append(helper.make_tensor_value_info(CONTEXT.name, TensorProto.INT64, CONTEXT.shape))
     held.graph.input.extend(inputs)
-    return held.SerializeToString(deterministic=True)
-
-
-def _operator(domain: str, op_type: str) -> str:
-    return f"{domain}::{op_type}" if domain not in {"", "ai.onnx"} else op_type
+    data: bytes = held.SerializeToString(deterministic=True)
+    return data
 
 
 def prefix(proto: ModelProto, count: int) -> ModelProto:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,7 +20,7 @@ from balance_core.srs import Parameters
 from balance_ezkl.tool import EZKL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CONTEXT = TensorSpec(name="balance.context", dtype="int64", shape=(1, 16))
 """The input that binds the request: its 32 bytes as 16 limbs of 16 bits, the first two bytes first, big endian."""
@@ -35,11 +35,15 @@ MAX_TABLE_COLUMNS = 12
 MAX_SETTINGS_BYTES = 2**24
 MAX_KEY_BYTES = 2**30
 MAX_INSTANCES = 2**24
-MAX_BITS = 120
-"""Widest range of a value: ezkl computes witnesses in 128-bit integers."""
+MAX_BITS = 62
+"""Widest range of values that a circuit may check: products of four such values are still far below the field's order,
+so that what holds in the field holds for whole numbers."""
+OUTPUT_LIMIT = 2**127
+"""What the size of an output stays below: ezkl computes in 128-bit integers."""
+MAX_SCALE = 120
 
 Count = Annotated[int, Field(ge=0, lt=2**48)]
-Scale = Annotated[int, Field(ge=0, le=MAX_BITS)]
+Scale = Annotated[int, Field(ge=0, le=MAX_SCALE)]
 Bound = Annotated[int, Field(gt=-(2**48), lt=2**48)]
 Range = tuple[Bound, Bound]
 Shape = Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_INSTANCES)], ...], Field(max_length=16)]
@@ -72,7 +76,7 @@ class RunArgs(Part):
     input_scale: Scale
     param_scale: Scale
     rebase_scale: Scale | None
-    scale_rebase_multiplier: Annotated[int, Field(ge=1, le=MAX_BITS)]
+    scale_rebase_multiplier: Annotated[int, Field(ge=1, le=64)]
     lookup_range: Range
     logrows: Annotated[int, Field(ge=MIN_LOGROWS, le=MAX_LOGROWS)]
     num_inner_cols: Annotated[int, Field(ge=1, le=64)]
@@ -83,7 +87,7 @@ class RunArgs(Part):
     rebase_frac_zero_constants: bool
     check_mode: Literal["SAFE", "UNSAFE"]
     decomp_base: Annotated[int, Field(ge=2, le=2**MAX_LOGROWS)]
-    decomp_legs: Annotated[int, Field(ge=1, le=MAX_BITS)]
+    decomp_legs: Annotated[int, Field(ge=1, le=16)]
     bounded_log_lookup: bool
     ignore_range_check_inputs_outputs: bool
     epsilon: Annotated[float, Field(gt=0, le=1)] | None
@@ -96,8 +100,8 @@ class RunArgs(Part):
 
     @model_validator(mode="after")
     def _affordable(self) -> Self:
-        if (self.decomp_base.bit_length() - 1) * self.decomp_legs > MAX_BITS:
-            raise ValueError("decomp_base^decomp_legs is wider than ezkl computes")
+        if self.limit > 2**MAX_BITS:
+            raise ValueError(f"decomp_base^decomp_legs is more than 2^{MAX_BITS}")
         low, high = self.lookup_range
         if not low <= high or high - low > MAX_TABLE_COLUMNS << self.logrows:
             raise ValueError("lookup_range does not fit the rows")
@@ -244,6 +248,14 @@ class ReadKey(Part):
     ezkl_settings: bytes
     """settings.json as ezkl reads it."""
     parameters: Parameters
+
+
+def settings_document(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], settings: Mapping[str, Any]
+) -> bytes:
+    """Write the `settings` part, from the model's interface and ezkl's settings.json without its timestamp."""
+    interface = Interface(inputs=tuple(inputs), outputs=tuple(outputs))
+    return canonical.encode({"balance": interface.model_dump(mode="json"), "ezkl": settings})
 
 
 def read_key(parts: Mapping[str, bytes]) -> ReadKey:

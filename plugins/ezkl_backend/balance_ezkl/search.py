@@ -9,28 +9,29 @@ each with the largest scale whose values fit its range, and the first that agree
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import floor
+from math import floor, inf
 from typing import TYPE_CHECKING
 
 from balance_core.errors import UnsupportedModel
 from balance_ezkl import cost
-from balance_ezkl.circuit import Arguments, Layout, lay_out
+from balance_ezkl.circuit import Arguments, Layout
 from balance_ezkl.key import MAX_BITS, MIN_LOGROWS
 from balance_ezkl.tool import EzklFailed
-from balance_ezkl.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from balance_core.contracts import Samples
-    from balance_core.records import TensorSpec
-    from balance_ezkl.settings import EzklSettings
+    from balance_ezkl.trial import Trial
 
 MULTIPLIERS = (1, 2, 3, 4, 6)
 LEGS = (2, 3, 4)
 INNER = (2, 1)
-MIN_SCALE, MAX_SCALE = 2, 14
+MIN_SCALE, MAX_SCALE = 5, 14
+"""Scales that are looked at. A statement holds the inputs as they were rounded: with fewer bits they say too little."""
+NEARLY_AS_CHEAP = 1.2
+"""How much dearer a circuit may be that agrees on every sample, if the cheapest one agrees on enough of them only."""
+FEWER = 3
+"""How much below the k of one block of columns is looked at; more and shorter columns are cheaper for a while."""
 TRIED_LOGROWS = 15
 """Up to this k more rows than the layout needs are considered, for the wider digits that they allow."""
 
@@ -40,9 +41,28 @@ class Choice:
     """What the search settled on."""
 
     layout: Layout
-    agreement: float
-    samples: int
-    tried: int
+    agreement: float | None = None
+    samples: int = 0
+    tried: int = 0
+
+    @property
+    def facts(self) -> dict[str, int | float | str | bool]:
+        """What people may want to know about the circuit."""
+        arguments = self.layout.arguments
+        facts: dict[str, int | float | str | bool] = {
+            "k": arguments.logrows,
+            "rows": self.layout.rows,
+            "cells": self.layout.cells,
+            "columns": arguments.inner,
+            "input_scale": arguments.input_scale,
+            "param_scale": arguments.param_scale,
+            "scale_rebase_multiplier": arguments.multiplier,
+            "decomp_base": arguments.base,
+            "decomp_legs": arguments.legs,
+        }
+        if self.agreement is not None:
+            facts |= {"agreement": self.agreement, "samples": self.samples, "candidates": self.tried}
+        return facts
 
 
 @dataclass(frozen=True)
@@ -58,15 +78,10 @@ class Search:
 
     def __init__(
         self,
-        graph: Path,
-        interface: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
-        samples: Samples,
-        options: EzklSettings,
-        scratch: Path,
+        trial: Trial,
         progress: Callable[[str], None],
     ) -> None:
-        self.graph, self.options, self.scratch, self.progress = graph, options, scratch, progress
-        self.trial = Trial(graph, interface, samples, options, scratch)
+        self.trial, self.options, self.progress = trial, trial.options, progress
         self.tried = 0
         self._ceiling: dict[int, int] = {}
         """For each multiplier the largest scale that was fully tried and did not agree."""
@@ -74,11 +89,19 @@ class Search:
 
     def choose(self) -> Choice:
         """Return the cheapest choice that agrees well enough; raises UnsupportedModel that says the best found."""
+        enough: Choice | None = None
+        dearest = inf
         for plan in self._plans():
+            if plan.price > dearest:
+                break
             choice = self._try(plan.arguments)
-            if choice is not None:
+            if choice is not None and choice.agreement == 1:
                 return choice
-        raise self._nothing_found()
+            if choice is not None and enough is None:
+                enough, dearest = choice, plan.price * NEARLY_AS_CHEAP
+        if enough is None:
+            raise self._nothing_found()
+        return replace(enough, tried=self.tried)
 
     def _plans(self) -> list[Plan]:
         """Return all layouts at all sensible k, cheapest first; raises EzklFailed where ezkl takes no layout."""
@@ -98,7 +121,7 @@ class Search:
                         inner=inner,
                     )
                     try:
-                        layout = lay_out(self.graph, sketch, options, self.scratch)
+                        layout = self.trial.layout(sketch)
                     except EzklFailed as error:
                         failure = failure or error
                         continue
@@ -114,14 +137,14 @@ class Search:
     def _sizes(self, layout: Layout) -> list[Plan]:
         options = self.options
         least = cost.least_logrows(layout)
-        sizes = range(max(MIN_LOGROWS, least - 1), min(options.max_logrows, max(least + 1, TRIED_LOGROWS)) + 1)
+        sizes = range(max(MIN_LOGROWS, least - FEWER), min(options.max_logrows, max(least + 1, TRIED_LOGROWS)) + 1)
         plans = []
         for k in _fixed_or(options.logrows, sizes):
             base = options.decomp_base or 1 << min(k - 1, MAX_BITS // layout.arguments.legs)
             arguments = replace(layout.arguments, logrows=k, base=base, lookup_range=(-1, 1))
-            price = cost.price(cost.shape(layout, arguments))
-            if price is not None:
-                plans.append(Plan(arguments, price))
+            shape = cost.shape(layout, arguments)
+            if shape is not None:
+                plans.append(Plan(arguments, shape.price))
         return plans
 
     def _try(self, arguments: Arguments) -> Choice | None:
@@ -141,10 +164,11 @@ class Search:
             self.progress(f"scale {scaled.input_scale}, 2^{scaled.logrows} rows: {share:.1%} agree")
             if self._best is None or share > self._best[0]:
                 self._best = (share, scaled)
-            if share >= self.options.min_agreement:
-                return Choice(self.trial.layout(scaled), share, len(self.trial.picked), self.tried)
-            self._ceiling[arguments.multiplier] = max(scaled.input_scale, self._ceiling.get(arguments.multiplier, 0))
-            return None
+            if share < 1:
+                self._ceiling[arguments.multiplier] = scaled.input_scale
+            if share < self.options.min_agreement:
+                return None
+            return Choice(self.trial.layout(scaled), share, len(self.trial.picked), self.tried)
         return None
 
     def _largest(self, arguments: Arguments, low: int, high: int) -> Arguments | None:
@@ -168,10 +192,10 @@ class Search:
         arguments = self._best[1]
         share = self.trial.agreement(arguments, to_the_end=True) or 0.0
         return UnsupportedModel(
-            f"the best ezkl circuit found agrees with the float model on {share:.1%} of {len(self.trial.picked)} samples, "
-            f"not on {self.options.min_agreement:.1%} (input_scale={arguments.input_scale}, "
+            f"the best ezkl circuit found agrees with the float model on {share:.1%} of {len(self.trial.picked)} "
+            f"samples, not on {self.options.min_agreement:.1%} (input_scale={arguments.input_scale}, "
             f"scale_rebase_multiplier={arguments.multiplier}, logrows={arguments.logrows})",
-            hint=f"accept it with -o min_agreement={floor(share * 1000) / 1000:g}, or free the settings that you fixed",
+            hint=f"accept it with -o min_agreement={floor(share * 1000) / 1000:g}, or free settings that you fixed",
         )
 
 

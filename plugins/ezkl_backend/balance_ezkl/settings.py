@@ -7,9 +7,23 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from balance_core.settings import Settings
+from balance_ezkl.circuit import Arguments
 from balance_ezkl.key import MAX_BITS, MAX_LOGROWS, MIN_LOGROWS
 
 Bits = Annotated[int, Field(ge=0, le=32)]
+
+
+_ARGUMENTS = {
+    "input_scale": "input_scale",
+    "param_scale": "param_scale",
+    "scale_rebase_multiplier": "multiplier",
+    "decomp_base": "base",
+    "decomp_legs": "legs",
+    "logrows": "logrows",
+    "num_inner_cols": "inner",
+    "lookup_range": "lookup_range",
+}
+"""Each setting that the search may choose, with its name in `Arguments`."""
 
 
 class EzklSettings(Settings):
@@ -26,7 +40,7 @@ class EzklSettings(Settings):
     )
     input_scale: Bits | None = Field(None, description="bits behind the binary point of inputs")
     param_scale: Bits | None = Field(None, description="bits behind the binary point of weights")
-    scale_rebase_multiplier: Annotated[int, Field(ge=1, le=MAX_BITS)] | None = Field(
+    scale_rebase_multiplier: Annotated[int, Field(ge=1, le=64)] | None = Field(
         None, description="values are cut back once they have this many times the bits of input_scale; more is faster"
     )
     decomp_base: Annotated[int, Field(ge=2, le=2**MAX_LOGROWS)] | None = Field(
@@ -69,11 +83,22 @@ class EzklSettings(Settings):
         "unsafe", description="safe: ezkl checks its witness as it goes; of no matter to who verifies"
     )
 
+    def arguments(self) -> Arguments | None:
+        """Return what the search would have to find, or None where some of it is left open."""
+        found = {name: getattr(self, setting) for setting, name in _ARGUMENTS.items()}
+        return None if None in found.values() else Arguments(**found)
+
+    def with_arguments(self, arguments: Arguments) -> EzklSettings:
+        """Return the settings that make the same circuit again without a search."""
+        return self.model_copy(update={setting: getattr(arguments, name) for setting, name in _ARGUMENTS.items()})
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         base = self.decomp_base
         if base is not None and base & (base - 1):
             raise ValueError("decomp_base must be a power of two")
+        if (base or 2) ** (self.decomp_legs or 1) > 2**MAX_BITS:
+            raise ValueError(f"decomp_base^decomp_legs must be 2^{MAX_BITS} at most")
         if self.lookup_range is not None and self.lookup_range[0] > self.lookup_range[1]:
             raise ValueError("lookup_range must name the smallest input first")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core.errors import ToolFailed, ToolNotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 EZKL_VERSION = "23.0.5"
@@ -37,8 +39,10 @@ def use_threads(count: int) -> None:
 
 def ezkl() -> ModuleType:
     """Import ezkl of the one version; raises ToolNotFound that says what to type."""
-    # Keys are read with every point checked: another value of this variable would switch that off.
-    os.environ["EZKL_KEY_FORMAT"] = "raw-bytes"
+    # ezkl reads these once, when it first needs them. Another key format would switch off the check of its points.
+    # Lookup tables are cached in a folder by name alone, unlocked, half-written by whoever is killed, and taken for
+    # right by whoever comes next: so the folder is the current one, and `call` makes that a job's own.
+    os.environ |= {"EZKL_KEY_FORMAT": "raw-bytes", "EZKL_REPO_PATH": "."}
     hint = f"pip install ezkl=={EZKL_VERSION}"
     try:
         import ezkl as module
@@ -47,11 +51,16 @@ def ezkl() -> ModuleType:
     return module
 
 
-def call(function: str, *arguments: Any, **options: Any) -> Any:
-    """Call ezkl and return what it returns; raises EzklFailed for whatever it raises, a panic among it."""
+def call(function: str, *arguments: Any, folder: Path | None = None, **options: Any) -> Any:
+    """Call ezkl and return what it returns; raises EzklFailed for whatever it raises, a panic among it.
+
+    What writes files that nobody asked for (`setup` and `prove` do) must be given a folder for them, and paths that
+    do not depend on the current one.
+    """
     target = getattr(ezkl(), function)
     try:
-        result = target(*arguments, **options)
+        with contextlib.nullcontext() if folder is None else contextlib.chdir(folder):
+            result = target(*arguments, **options)
     except BaseException as error:
         panicked = type(error).__name__ == _PANIC
         if not panicked and not isinstance(error, Exception):

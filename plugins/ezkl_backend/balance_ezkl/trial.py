@@ -1,4 +1,4 @@
-"""Trying arguments on samples: whether the values fit the circuit's range, and how often the answers are the right ones."""
+"""Trying arguments on samples: whether the values fit the circuit's range, and how often its answers are right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from balance_core.errors import ConfigError
 from balance_ezkl import witness
-from balance_ezkl.agreement import yardsticks
+from balance_ezkl.agreement import Yardstick
 from balance_ezkl.circuit import Arguments, Layout, compile_circuit, lay_out
 from balance_ezkl.tool import EzklFailed
 
@@ -39,7 +39,7 @@ class Trial:
         self.graph, self.samples, self.options, self.scratch = graph, samples, options, scratch
         self.input_specs, self.output_specs = interface
         self.picked = _spread(_count(samples), options.max_samples)
-        self.yardsticks = yardsticks(self.output_specs, samples.outputs)
+        self.yardstick = Yardstick.of(samples.outputs)
         self.probes = self._extremes()
         self._layouts: dict[Arguments, Layout] = {}
         self._too_narrow: dict[tuple[int, int, int], int] = {}
@@ -130,11 +130,12 @@ class Trial:
         return {name: array[index] for name, array in self.samples.inputs.items()}
 
     def _agrees(self, index: int, outputs: list[list[int]], scales: Sequence[int]) -> bool:
-        for yardstick, values, scale in zip(self.yardsticks, outputs, scales, strict=True):
-            answer = witness.floats(values, yardstick.spec, scale)
-            if not yardstick.agrees(answer, np.asarray(self.samples.outputs[yardstick.spec.name][index])):
-                return False
-        return True
+        specs = self.output_specs
+        answer = {
+            spec.name: witness.floats(values, spec, scale)
+            for spec, values, scale in zip(specs, outputs, scales, strict=True)
+        }
+        return self.yardstick.agrees(index, answer)
 
     def _extremes(self) -> list[int]:
         """Return the samples with the largest inputs and outputs, which are the first to leave a range."""

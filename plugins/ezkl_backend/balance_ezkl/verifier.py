@@ -1,4 +1,4 @@
-"""Checks ezkl proofs from bytes alone: the key's parts, the proof, and a temporary folder for ezkl to read them in."""
+"""Checks ezkl proofs from bytes alone: the key's parts, the proof, and a temporary folder for ezkl to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from balance_core.contracts import Verifier
 from balance_core.errors import InvalidProof
 from balance_core.records import Statement, Tensor, TensorSpec
 from balance_ezkl import NAME, container, field
-from balance_ezkl.key import CONTEXT, LIMB_BITS, ReadKey, read_key
+from balance_ezkl.key import CONTEXT, LIMB_BITS, OUTPUT_LIMIT, ReadKey, read_key
 from balance_ezkl.tool import EzklFailed, call
 
 if TYPE_CHECKING:
@@ -82,21 +82,24 @@ def check(key: ReadKey, contents: container.Contents, folder: Path) -> None:
 
 
 def _statement(key: ReadKey, residues: Sequence[int], circuit_id: str) -> Statement:
-    """Decode the public values: context, inputs, outputs; raises InvalidProof for values out of their range."""
+    """Decode the public values: context, inputs, outputs; raises InvalidProof for values out of their range.
+
+    A circuit may leave it to its verifier that inputs stay in the range that values are checked against. Outputs follow
+    from values in that range, and are what they seem as long as they are far below the field's order.
+    """
     values = iter(residues)
     context = _context(_take(values, CONTEXT))
-    interface, limit = key.settings.balance, key.settings.run_args.limit
 
-    def tensors(specs: Sequence[TensorSpec], scales: Sequence[int]) -> tuple[Tensor, ...]:
-        return tuple(
-            _tensor(spec, scale, _take(values, spec), limit) for spec, scale in zip(specs, scales, strict=True)
-        )
+    def tensors(specs: Sequence[TensorSpec], scales: Sequence[int], limit: int) -> tuple[Tensor, ...]:
+        pairs = zip(specs, scales, strict=True)
+        return tuple(_tensor(spec, scale, _take(values, spec), limit) for spec, scale in pairs)
 
+    settings = key.settings
     return Statement(
         circuit_id=circuit_id,
         context=context,
-        inputs=tensors(interface.inputs, key.settings.input_scales),
-        outputs=tensors(interface.outputs, key.settings.output_scales),
+        inputs=tensors(settings.balance.inputs, settings.input_scales, settings.run_args.limit),
+        outputs=tensors(settings.balance.outputs, settings.output_scales, OUTPUT_LIMIT),
     )
 
 
@@ -112,10 +115,10 @@ def _context(limbs: Sequence[int]) -> str:
 
 
 def _tensor(spec: TensorSpec, scale: int, residues: Sequence[int], limit: int) -> Tensor:
-    """Read a tensor, and check what the circuit leaves to its verifier: that values are small enough to compute with."""
+    """Read a tensor; raises InvalidProof for values that no run of the circuit has."""
     integers = tuple(field.signed(residue) for residue in residues)
     if any(abs(value) >= limit for value in integers):
-        raise InvalidProof(f"the proof's {spec.name!r} holds a value outside of the circuit's range")
+        raise InvalidProof(f"the proof's {spec.name!r} holds a value that is out of range")
     if spec.dtype == "bool" and any(value not in {0, 1} for value in integers):
         raise InvalidProof(f"the proof's {spec.name!r} holds a truth value that is neither 0 nor 1")
     return Tensor(name=spec.name, shape=spec.shape, integers=integers, denominator=1 << scale)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from balance_core.errors import ConfigError, ToolFailed
 from balance_core.records import Tensor, TensorSpec
 from balance_ezkl import field
-from balance_ezkl.key import LIMB_BITS
+from balance_ezkl.key import LIMB_BITS, OUTPUT_LIMIT
 from balance_ezkl.tool import EzklFailed, call
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def quantise_all(
     """Return all inputs in the circuit's order; raises ConfigError for one that is missing or unknown."""
     known = {spec.name for spec in specs}
     if known != set(inputs):
-        wrong = sorted(known ^ set(inputs))[0]
+        wrong = min(known ^ set(inputs))
         kind = "is missing" if wrong in known else "is none of the model's"
         raise ConfigError(f"input {wrong!r} {kind}", hint=f"the model takes {', '.join(sorted(known))}")
     return [quantise(inputs[spec.name], spec, scale, limit) for spec, scale in zip(specs, scales, strict=True)]
@@ -109,7 +109,10 @@ def compute(
             f"a lookup table from {lookup_range[0]} to {lookup_range[1]} is asked for {low if low < 0 else high}",
             "-o lookup_safety_margin=4",
         )
-    return Answer([[field.decode(text) for text in values] for values in witness["outputs"]], (low, high))
+    outputs = [[field.decode(text) for text in values] for values in witness["outputs"]]
+    if any(abs(value) >= OUTPUT_LIMIT for values in outputs for value in values):
+        raise _out_of_range("an output has more than 127 bits", "-o input_scale=6")
+    return Answer(outputs, (low, high))
 
 
 def _out_of_range(what: str, option: str) -> ConfigError:
@@ -129,6 +132,7 @@ def tensors(
     )
 
 
-def floats(values: Sequence[int], spec: TensorSpec, scale: int) -> np.ndarray[Any, Any]:
+def floats(values: Sequence[int], spec: TensorSpec, scale: int) -> np.ndarray:
     """Return integers of the circuit as the numbers that they mean."""
-    return np.ldexp(np.array([float(value) for value in values]), -scale).reshape(spec.shape)
+    units = np.array([float(value) for value in values], dtype=np.float64)
+    return np.asarray(np.ldexp(units, -scale)).reshape(spec.shape)
