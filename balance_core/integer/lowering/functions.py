@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GUARD = 2
 """Bits by which an exponential is finer than the sum of `count` of them needs."""
+MAX_VARIANCE_BITS = 48
+"""Most bits of a variance, so that its root can be taken within the safe width."""
 
 
 def exponentials(r: Reals, distance: Real, count: int) -> Real:
@@ -181,7 +183,12 @@ def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, cent
         scaled = r.times_integer(x, count)
         x = r.narrow(r.sub(scaled, Real(total.tensor, scaled.scale, total.fact)), min(16, r.bits + 2 * GUARD))
     variance = r.mean(r.mul_exact(x, x), axes)
-    if epsilon:
-        variance = r.add_constant(variance, np.full((1,) * len(x.shape), epsilon))
+    if epsilon > 0:  # at a scale that tells it from 0, as far as the safe width allows
+        finest = power_of_two_at_least(variance.fact.hi * variance.scale) / 2**MAX_VARIANCE_BITS
+        scale = max(finest, power_of_two_at_least(Fraction(epsilon)) / 2**r.bits)
+        if scale < variance.scale:
+            variance = r.to_scale(variance, scale)
+        offset = r.constant_at(np.full((1,) * len(x.shape), epsilon), variance.scale)
+        variance = r.add(variance, offset)
     deviation = square_root(r, variance)
     return r.divide(x, deviation, r.bits + GUARD), deviation
