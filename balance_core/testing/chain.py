@@ -232,6 +232,8 @@ class ChainConformance(PluginConformance):
         town.close()
         again = town.open("alice")
         assert list(again.events(None)) == before
+        with pytest.raises(Rejected):
+            again.register(town.registration(name="letters"), key="before")
         assert again.register(registration, key="before") == first
         assert list(again.events(None)) == before
 

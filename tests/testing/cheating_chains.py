@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,10 @@ from typing import Any
 
 from honest_chain import HonestChain
 
-from balance_core.chain import Attestation, ChainRef, Finality, ProofRecord, Revocation
-from balance_core.chain_state import Event, RegistrationState, State, decide, reduce
+from balance_core.chain import Attestation, Finality, ProofRecord
+from balance_core.chain_state import Event
 from balance_core.errors import Rejected
 from balance_core.records import Registration
-from balance_core.workspace import Workspace
 
 CHEATS: list[tuple[type[HonestChain], frozenset[str]]] = []
 RULES = "it_decides_as_the_rules_say"
@@ -40,16 +40,37 @@ class ForgetsCallsAfterRestart(HonestChain):
         known[call] = (record, ref)
         return ref
 
+
+MEMORY: dict[Path, list[Any]] = {}
+
+
+@caught_by("it_remembers_after_a_restart")
+class ForgetsAfterRestart(HonestChain):
+    """Entries are kept in memory until the chain is closed."""
+
+    def lines(self):
+        return list(MEMORY.get(self.file, ()))
+
+    def write(self, record, call):
+        line = {"kind": record.kind, "record": record.model_dump(mode="json"), "signer": self.signer, "call": call}
+        MEMORY.setdefault(self.file, []).append(line)
+
+    def close(self):
+        MEMORY.clear()
+
+
+@caught_by("only_the_right_signer_writes", RULES)
+class AcceptsAnySigner(HonestChain):
+    """Whoever sends a first version is taken for its provider."""
+
     def reduce(self, state, event):
+        record = event.record
+        if isinstance(record, Registration) and record.previous is None:
+            event = Event(record, record.provider)
         return super().reduce(state, event)
 
 
-@caught_by("only_the_right_signer_writes", "key_is_rotated_in_two_steps", RULES)
-class AcceptsAnySigner(HonestChain):
-    """Whoever sends a registration is taken for its provider."""
-
-
-@caught_by("same_key_with_another_record_is_rejected", "same_call_again_gives_the_first_entry")
+@caught_by("it_remembers_after_a_restart", "same_key_with_another_record_is_rejected")
 class IgnoresIdempotencyKeys(HonestChain):
     """Each call is a new one."""
 
@@ -61,10 +82,20 @@ class IgnoresIdempotencyKeys(HonestChain):
 class CountsRepetitions(HonestChain):
     """The same record under a new key is a new entry."""
 
+    def repeat(self, number, record, call):
+        self.write(record, call)
+        return super().repeat(number, record, call)
+
 
 @caught_by("answer_counts_once", RULES)
 class CountsAnswersTwice(HonestChain):
     """An answer is proven as often as somebody likes."""
+
+    def reduce(self, state, event):
+        record = event.record
+        if isinstance(record, ProofRecord) and record.proof_id in state.proofs:
+            return replace(state, events={**state.events, event.event_id: state.length + 1})
+        return super().reduce(state, event)
 
 
 @caught_by("attestations_are_kept", RULES)
@@ -107,7 +138,7 @@ class ReturnsProposed(HonestChain):
 class StartsAnew(HonestChain):
     """A cursor that is not understood starts from the first entry; all are."""
 
-    def position(self, cursor, length):
+    def position(self, *_):
         return 0
 
 
@@ -123,7 +154,7 @@ class GuessesCursors(HonestChain):
 class CallsAllFinal(HonestChain):
     """Every reference is final."""
 
-    def status(self, ref):
+    def status(self, _):
         return Finality.FINAL
 
 
@@ -131,17 +162,31 @@ class CallsAllFinal(HonestChain):
 class WritesWithoutLock(HonestChain):
     """Who reads before another has written writes over it."""
 
+    def lock(self):
+        return contextlib.nullcontext()
+
+    def write(self, record, call):
+        before = self.file.read_text() if self.file.exists() else ""
+        super().write(record, call)
+        line = self.file.read_text().splitlines(keepends=True)[-1]
+        time.sleep(0.02)
+        self.file.write_text(before + line)
+
 
 @caught_by("unknown_ids_are_rejected")
 class CrashesOnUnknown(HonestChain):
     """An unknown registration is a KeyError."""
+
+    def registration(self, registration_id):
+        self.state(self.lines()).registrations[registration_id]
+        return super().registration(registration_id)
 
 
 @caught_by("inline_bytes_are_taken_or_refused")
 class TakesAnySize(HonestChain):
     """Bytes of any size are put on the chain."""
 
-    def submit(self, record, *, key, inline=None):
+    def submit(self, record, *, key, **_):
         return super().submit(record, key=key)
 
 
@@ -154,6 +199,9 @@ class KeepsCopyAtHome(HonestChain):
         (Path.home() / f".copy-{uuid.uuid4().hex}").touch()
 
 
-@caught_by("registration_comes_back")
+@caught_by("key_is_rotated_in_two_steps", "registration_comes_back", "versions_follow_each_other", RULES)
 class AltersRegistrations(HonestChain):
     """What comes back is nearly what was published."""
+
+    def registration(self, registration_id):
+        return super().registration(registration_id).model_copy(update={"backend_version": "2"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cheating_backends
+import cheating_chains
 import cheating_storage
 import pytest
 from kit_run import Findings, run_kit
@@ -37,13 +38,17 @@ for cheat in CHEATS:
 """Backends are set up once for all verifiers that cheat with them."""
 
 
-STORAGE = """
-from balance_core.testing import StorageConformance
-from cheating_storage import CHEATS
+OTHERS = """
+from balance_core.testing import {base}
+from {module} import CHEATS
 
 for cheat, _ in CHEATS:
-    globals()[f"Test{cheat.__name__}"] = type(f"Test{cheat.__name__}", (StorageConformance,), {"storage": cheat})
+    globals()[f"Test{{cheat.__name__}}"] = type(f"Test{{cheat.__name__}}", ({base},), {{"{attribute}": cheat}})
 """
+
+
+def by_name(cheats):
+    return [pytest.param(*found, id=found[0].__name__) for found in cheats]
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +60,33 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 @pytest.fixture(scope="module")
 def storage_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """What the kit finds in all stores that cheat."""
-    return run_kit(tmp_path_factory.mktemp("cheats"), STORAGE)
+    source = OTHERS.format(base="StorageConformance", module="cheating_storage", attribute="storage")
+    return run_kit(tmp_path_factory.mktemp("cheats"), source)
+
+
+@pytest.fixture(scope="module")
+def chain_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """What the kit finds in all chains that cheat."""
+    source = OTHERS.format(base="ChainConformance", module="cheating_chains", attribute="chain")
+    return run_kit(tmp_path_factory.mktemp("cheats"), source)
+
+
+def check(name: str, caught: frozenset[str], findings: Findings, *, at_least: int) -> None:
+    failed = findings.failed.get(f"Test{name}", {})
+    assert set(failed) == caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
+    assert findings.ran[f"Test{name}"] >= at_least
 
 
 @pytest.mark.parametrize("cheat", cheating_backends.CHEATS, ids=lambda cheat: cheat.name)
 def test_cheating_backend_is_found_out(cheat, findings: Findings) -> None:
-    failed = findings.failed.get(f"Test{cheat.name}", {})
-    assert set(failed) == cheat.caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
-    assert findings.ran[f"Test{cheat.name}"] > 40
+    check(cheat.name, cheat.caught, findings, at_least=40)
 
 
-@pytest.mark.parametrize(
-    ("cheat", "caught"), [pytest.param(*found, id=found[0].__name__) for found in cheating_storage.CHEATS]
-)
+@pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_storage.CHEATS))
 def test_cheating_storage_is_found_out(cheat, caught, storage_findings: Findings) -> None:
-    failed = storage_findings.failed.get(f"Test{cheat.__name__}", {})
-    assert set(failed) == caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
-    assert storage_findings.ran[f"Test{cheat.__name__}"] > 30
+    check(cheat.__name__, caught, storage_findings, at_least=30)
+
+
+@pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_chains.CHEATS))
+def test_cheating_chain_is_found_out(cheat, caught, chain_findings: Findings) -> None:
+    check(cheat.__name__, caught, chain_findings, at_least=25)
