@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from balance_core.errors import UnsupportedModel
-from balance_core.integer.facts import Fact, Inadmissible
+from balance_core.integer.facts import Fact, Inadmissible, Interval
 from balance_core.integer.model import IntegerModel, Node, Output, checked_fact
 from balance_core.integer.operations import (
     Add,
@@ -67,13 +67,13 @@ class ExactGraph:
         self._elements = 0
 
     def input(
-        self, name: str, shape: Sequence[int], lo: int, hi: int, scale: Fraction, zero_point: int = 0
+        self, name: str, shape: Sequence[int], interval: Interval, scale: Fraction, zero_point: int = 0
     ) -> Tensor:
-        """Add an input of integers in [lo, hi]."""
-        return self._append(Input(name, tuple(shape), lo, hi), (), scale, zero_point)
+        """Add an input of integers in an interval."""
+        return self._append(Input(name, tuple(shape), *interval), (), scale, zero_point)
 
     def weight(self, integers: np.ndarray, lo: int | None = None, hi: int | None = None) -> Tensor:
-        """Add integers that are kept apart from the structure; by default in the least symmetric range of whole bits."""
+        """Add integers that are kept apart from the structure; by default in the least range of whole bits."""
         array = np.ascontiguousarray(integers, dtype=np.int64)
         if lo is None or hi is None:
             bound = (1 << max(1, int(np.abs(array).max(initial=0)).bit_length())) - 1

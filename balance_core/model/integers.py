@@ -30,7 +30,9 @@ def describe(integer: IntegerModel, name: str) -> Model:
     takes integers too (int64), and any other takes real numbers, which are quantised. Outputs are real numbers.
     """
     inputs = tuple(
-        TensorSpec(name=op.label, dtype=_dtype(integer.nodes[place], (op.lo, op.hi)), shape=op.to)
+        TensorSpec.model_validate(
+            {"name": op.label, "dtype": _dtype(integer.nodes[place], (op.lo, op.hi)), "shape": op.to}
+        )
         for place, op in integer.inputs
     )
     outputs = tuple(
