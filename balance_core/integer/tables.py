@@ -68,7 +68,7 @@ def softplus(x: Decimal) -> Decimal:
 
 
 def power(x: Decimal, exponent: Decimal) -> Decimal:
-    """X to a constant power; undefined for a negative x and an exponent that is no integer."""
+    """Raise to a constant power; undefined for a negative x and an exponent that is no integer."""
     if exponent == exponent.to_integral_value() and abs(exponent) <= 1024:
         return x ** int(exponent)
     if x == 0 and exponent > 0:

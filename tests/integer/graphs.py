@@ -40,7 +40,9 @@ class Growing:
         if fact.size > 400:
             return None
         scale = Fraction(int(self.random.integers(1, 9)), int(self.random.integers(1, 9)))
-        self.nodes.append(Node(operation, tuple(inputs), scale, int(self.random.integers(-2, 3)), f"n{len(self.nodes)}"))
+        self.nodes.append(
+            Node(operation, tuple(inputs), scale, int(self.random.integers(-2, 3)), f"n{len(self.nodes)}")
+        )
         self.facts.append(fact)
         return len(self.nodes) - 1
 
@@ -53,7 +55,7 @@ class Growing:
         self.weights[place] = values
         return place
 
-    def grow(self) -> None:
+    def grow(self) -> None:  # noqa: C901, PLR0912 - one case for each operation
         """Add one node of a random kind, if it fits."""
         kind = str(self.random.choice(KINDS))
         x = int(self.random.integers(len(self.nodes)))
@@ -62,7 +64,10 @@ class Growing:
         axes = tuple(sorted({int(a) for a in self.random.integers(0, max(rank, 1), size=2)})) if rank else ()
         match kind:
             case "wire":
-                inputs = [x, *map(int, self.random.integers(0, len(self.nodes), size=int(self.random.integers(0, 3))))]
+                inputs = [
+                    x,
+                    *map(int, self.random.integers(0, len(self.nodes), size=int(self.random.integers(0, 3)))),
+                ]
                 self._wire(inputs)
             case "add" | "sub" | "mul" | "less":
                 y = self._partner(x)

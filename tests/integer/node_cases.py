@@ -16,15 +16,16 @@ from balance_core.integer.lowering.rules import load
 
 BITS = 12
 CONTROL = {
-    "ArrayFeatureExtractor": {1}, "BatchNormalization": {1, 2, 3, 4}, "CastLike": {1}, "Clip": {1, 2},
+    "ArrayFeatureExtractor": {1},
+    "BatchNormalization": {1, 2, 3, 4}, "CastLike": {1}, "Clip": {1, 2},
     "ConstantOfShape": {0}, "DequantizeLinear": {1, 2}, "Dropout": {1, 2}, "Expand": {1}, "GRU": {1, 2, 3, 4},
     "GatherND": {1}, "LSTM": {1, 2, 3, 4, 7}, "OneHot": {1, 2}, "Pad": {1, 2, 3}, "Pow": {1}, "QuantizeLinear": {1, 2},
     "RNN": {1, 2, 3, 4}, "Range": {0, 1, 2}, "Reshape": {1}, "Resize": {1, 2, 3}, "Slice": {1, 2, 3, 4},
     "Split": {1}, "Squeeze": {1}, "Tile": {1}, "Trilu": {1}, "Unsqueeze": {1}, "Upsample": {1},
-    **dict.fromkeys(
-        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
-         "ReduceProd", "ReduceSum", "ReduceSumSquare"), {1}
-    ),
+    **{
+        f"Reduce{kind}": {1}
+        for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+    },
 }  # fmt: skip
 """Operands that decide shapes, axes or indices, or are parameters: they are made constants, as in real models."""
 LISTED = frozenset(
@@ -182,7 +183,7 @@ def _number(value):
     return array if array.dtype.kind in "fiub" and array.dtype.name != "bfloat16" else None
 
 
-def _attempt(operator, model, inputs, outputs) -> tuple[str, str]:
+def _attempt(operator, model, inputs, outputs) -> tuple[str, str]:  # noqa: PLR0911 - each refusal has its reason
     given, wanted = [_number(v) for v in inputs], [_number(v) for v in outputs]
     if any(v is None for v in (*given, *wanted)):
         return "refused", "a type that is no number here"

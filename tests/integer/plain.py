@@ -88,9 +88,7 @@ def _apply(op, operands, shape):  # noqa: C901, PLR0911, PLR0912 - one case for 
         case "matmul":
             y, ys = operands[1]
             return [
-                sum(
-                    x[_flat(xs, (*lead, i, k))] * y[_flat(ys, (*lead, k, j))] for k in range(xs[-1])
-                )
+                sum(x[_flat(xs, (*lead, i, k))] * y[_flat(ys, (*lead, k, j))] for k in range(xs[-1]))
                 for *lead, i, j in _coordinates(shape)
             ]
         case "conv2d":

@@ -116,7 +116,9 @@ def test_logarithms_hold_their_bound(bits):
     ],
 )
 def test_table_entries_are_the_nearest_integers(function, float_function):
-    entries = tables.rounded(tables.entries(function, -300, 300, Fraction(1, 64)), Fraction(1, 2**20), -(2**40), 2**40)
+    entries = tables.rounded(
+        tables.entries(function, -300, 300, Fraction(1, 64)), Fraction(1, 2**20), -(2**40), 2**40
+    )
     reals = float_function(np.arange(-300, 301) / 64) * 2**20
     assert (np.abs(entries - reals) <= 0.5 + 1e-4).all()
 

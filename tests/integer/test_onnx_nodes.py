@@ -1,4 +1,4 @@
-"""onnx's own node tests: none is answered wrongly, and what issue 4 lists passes or is refused for a stated reason."""
+"""onnx's own node tests: none is answered wrongly, and what is listed passes or is refused for a stated reason."""
 
 from __future__ import annotations
 

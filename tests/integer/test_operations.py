@@ -82,7 +82,11 @@ def test_argmax_takes_the_first_of_equals():
         (ops.Sum((1, 0)), [Fact((2, 2), 0, 1)], "not rising"),
         (ops.ArgMax((0, 1)), [Fact((2, 2), 0, 1)], "one axis"),
         (ops.Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1), [Fact((1, 1, 2, 2), 0, 1), Fact((1, 1, 3, 3), 0, 1)], "larger"),
-        (ops.Conv2d((0, 1), (0, 0, 0, 0), (1, 1), 1), [Fact((1, 1, 2, 2), 0, 1), Fact((1, 1, 1, 1), 0, 1)], "positive"),
+        (
+            ops.Conv2d((0, 1), (0, 0, 0, 0), (1, 1), 1),
+            [Fact((1, 1, 2, 2), 0, 1), Fact((1, 1, 1, 1), 0, 1)],
+            "positive",
+        ),
         (ops.Add(), [Fact((1,), 0, 1)], "takes 2 operands"),
         (ops.Input("x", (0,), 0, 1), [], "empty axis"),
     ],
@@ -102,7 +106,11 @@ def test_a_wrong_interval_rule_is_found_when_the_model_runs(monkeypatch):
 
 
 def test_large_products_stay_exact_beyond_float64():
-    nodes = (Node(ops.Input("x", (1, 2), 0, 2**30)), Node(ops.Input("w", (2, 1), 0, 2**29)), Node(ops.MatMul(), (0, 1)))
+    nodes = (
+        Node(ops.Input("x", (1, 2), 0, 2**30)),
+        Node(ops.Input("w", (2, 1), 0, 2**29)),
+        Node(ops.MatMul(), (0, 1)),
+    )
     model = IntegerModel(nodes, (Output("y", 2),))
     batch = {"x": np.array([[[2**30 - 1, 2**30 - 3]]]), "w": np.array([[[2**29 - 1], [2**29 - 7]]])}
     expected = (2**30 - 1) * (2**29 - 1) + (2**30 - 3) * (2**29 - 7)

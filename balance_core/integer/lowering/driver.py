@@ -18,6 +18,7 @@ from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Value
 from balance_core.integer.lowering.real import Reals, fit
 from balance_core.integer.lowering.rules import load
+from balance_core.integer.lowering.rules.classic import column_scale
 from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
 
@@ -145,12 +146,16 @@ class Lowering:
             raise UnsupportedModel(f"input {name}: {error}") from None
 
     def _real_input(self, name: str, reals: np.ndarray) -> Real:
-        """Choose the scale of a real input: by its range, or finer where trees or the model's own quantiser ask."""
+        """Choose the scale of a real input: by its range, or finer where what reads it needs that."""
         if not np.isfinite(reals).all():
             raise Inadmissible("the samples hold infinities or NaN")
         low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
         scale, least, most = fit(low, high, self.bits)
-        for finer in (tree_scale(self.proto, name, reals), quantised_scale(self.proto, name)):
+        for finer in (
+            tree_scale(self.proto, name, reals),
+            quantised_scale(self.proto, name),
+            column_scale(self.proto, name, reals, self.bits),
+        ):
             if finer is not None and finer < scale:
                 span = max(high, Fraction(0)) - min(low, Fraction(0))
                 scale, least, most = fit(low, high, int(span / finer + 1).bit_length())
@@ -170,7 +175,15 @@ class Lowering:
         operands = [self.values.get(name) if name else None for name in proto.input]
         self.graph.label = proto.name or (proto.output[0] if proto.output else proto.op_type)
         opset = self.opsets.get(proto.domain, self.opsets.get("", 1))
-        node = Node(proto, operands, opset=opset, reals=self.reals, types=self.types, materialise=self.materialise)
+        node = Node(
+            proto,
+            operands,
+            opset=opset,
+            reals=self.reals,
+            types=self.types,
+            materialise=self.materialise,
+            feeds_softmax=self._feeds_softmax(proto),
+        )
         try:
             results = self._results(node)
         except Inadmissible as error:
@@ -183,6 +196,13 @@ class Lowering:
         for name, value in zip(proto.output, results, strict=False):
             if name and value is not None:
                 self.values[name] = value
+
+    def _feeds_softmax(self, proto: onnx.NodeProto) -> bool:
+        graph = self.proto.graph
+        readers = [node.op_type for node in graph.node if set(proto.output) & set(node.input)]
+        return (
+            readers != [] and set(readers) == {"Softmax"} and not {o.name for o in graph.output} & set(proto.output)
+        )
 
     def _results(self, node: Node) -> list[Value | None]:
         missing = [name for name in node.proto.input if name and name not in self.values]

@@ -36,7 +36,7 @@ def exponentials(r: Reals, distance: Real, count: int) -> Real:
     unit_bits = r.bits + GUARD + (count - 1).bit_length()
     unit = Fraction(1, 2**unit_bits)
     with localcontext(tables.context()):  # beyond this many steps exp(-distance) rounds to 0
-        reach = int(Decimal(unit_bits + 1) * Decimal(2).ln() / tables.exact(distance.scale)) + 1
+        reach = int(_reach(unit_bits) / tables.exact(distance.scale)) + 1
     last = min(reach, max(0, distance.fact.hi))
     steps = r.clamp(distance, 0, last)
     if last < 2**r.bits:
@@ -61,6 +61,25 @@ def floor_divide(r: Reals, x: Real, divisor: int) -> Real:
     """Return floor(x / d) of the integers, d even: floor((2(x - d/2) + d) / (2d)); the scale is multiplied by d."""
     half = r.structural(np.full((1,) * len(x.shape), divisor // 2), x.scale)
     return r.graph.emit(Rescale(divisor), r.sub(x, half), scale=x.scale * divisor)
+
+
+def _reach(unit_bits: int) -> Decimal:
+    """Return the distance beyond which an exponential rounds to 0 in units of 2^-unit_bits."""
+    return Decimal(unit_bits + 1) * Decimal(2).ln()
+
+
+def exponent(r: Reals, x: Real, axes: Sequence[int]) -> Real:
+    """Narrow the operand of a softmax: what lies so far below its maximum that it rounds to 0 may saturate.
+
+    So a mask, which adds a huge negative number, costs no precision.
+    """
+    bits = min(16, r.bits + GUARD)
+    seen = r.graph.samples(x)
+    unit_bits = r.bits + GUARD + (int(np.prod([x.shape[a] for a in axes])) - 1).bit_length()
+    with localcontext(tables.context()):
+        reach = int(_reach(unit_bits) / tables.exact(x.scale)) + 1
+    floor = int(seen.max(axis=tuple(a + 1 for a in axes)).min()) - reach
+    return r.narrow(x, bits, low=floor) if int(seen.min()) < floor else r.narrow(x, bits)
 
 
 def softmax(r: Reals, x: Real, axes: Sequence[int]) -> Real:

@@ -52,11 +52,14 @@ class Node:
         reals: Reals,
         types: dict[str, int],
         materialise: Callable[[Value], Real],
+        feeds_softmax: bool = False,
     ) -> None:
         self.proto = proto
         self.operands = tuple(operands)
         self.opset = opset
         self.reals = reals
+        self.feeds_softmax = feeds_softmax
+        """Whether nothing but softmaxes reads the result, so that a huge negative number means: not this one."""
         self._types = types
         self._materialise = materialise
         self._set = {attribute.name: attribute for attribute in proto.attribute}

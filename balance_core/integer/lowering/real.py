@@ -44,7 +44,7 @@ class Reals:
         self.graph = graph
         self.bits = bits
         self.weight_bits = weight_bits
-        self._narrow: dict[tuple[int, Fraction, int], Real] = {}
+        self._narrow: dict[tuple[int, Fraction, int, int | None], Real] = {}
 
     # Constants
 
@@ -73,14 +73,17 @@ class Reals:
 
     # Width
 
-    def narrow(self, x: Real, bits: int | None = None) -> Real:
-        """Bring a tensor within its bit budget: the range seen in calibration at the finest scale that fits."""
+    def narrow(self, x: Real, bits: int | None = None, *, low: int | None = None) -> Real:
+        """Bring a tensor within its bit budget: the range seen in calibration at the finest scale that fits.
+
+        Integers below `low` were seen and do not matter: they may saturate.
+        """
         budget = bits or self.bits
         if x.exact or x.fact.bits <= budget:
             return x
-        key = (x.tensor, x.scale, budget)
+        key = (x.tensor, x.scale, budget, low)
         if key not in self._narrow:
-            self._narrow[key] = self._narrowed(x, budget)
+            self._narrow[key] = self._narrowed(x, budget, low)
         return self._narrow[key]
 
     def narrowed(self, x: Real) -> Real | None:
@@ -88,9 +91,10 @@ class Reals:
         found = [known for key, known in self._narrow.items() if key[:2] == (x.tensor, x.scale)]
         return min(found, key=lambda known: known.fact.bits, default=None)
 
-    def _narrowed(self, x: Real, budget: int) -> Real:
+    def _narrowed(self, x: Real, budget: int, low: int | None) -> Real:
         seen = self.graph.samples(x)
-        scale, least, most = fit(int(seen.min()) * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
+        least_seen = int(seen.min()) if low is None else max(int(seen.min()), low)
+        scale, least, most = fit(least_seen * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
         source, lo, hi = self._below_clamp(x)
         if lo is not None and hi is not None:
             ratio = x.scale / scale
@@ -202,12 +206,12 @@ class Reals:
         return [self.to_scale(x, finest) for x in operands]
 
     def add(self, x: Real, y: Real) -> Real:
-        """X + y."""
+        """Add."""
         a, b = self.common_scale(self.aligned_rank(x, y))
         return self.graph.emit(Add(), a, b, scale=a.scale, exact=x.exact and y.exact)
 
     def sub(self, x: Real, y: Real) -> Real:
-        """X - y."""
+        """Subtract."""
         a, b = self.common_scale(self.aligned_rank(x, y))
         return self.graph.emit(Sub(), a, b, scale=a.scale, exact=x.exact and y.exact)
 
@@ -241,7 +245,7 @@ class Reals:
         return Real(x.tensor, x.scale * value, x.fact)
 
     def mul(self, x: Real, y: Real) -> Real:
-        """X * y, both narrowed."""
+        """Multiply, both narrowed."""
         a, b = self.aligned_rank(self.narrow(x), self.narrow(y))
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
 
@@ -262,7 +266,7 @@ class Reals:
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=bool(exact))
 
     def mul_exact(self, x: Real, y: Real) -> Real:
-        """X * y without narrowing."""
+        """Multiply without narrowing."""
         a, b = self.aligned_rank(x, y)
         return self.graph.emit(Mul(), a, b, scale=a.scale * b.scale, exact=x.exact and y.exact)
 
@@ -271,7 +275,7 @@ class Reals:
         return self.graph.emit(Divide(), x, y, scale=Fraction(1), exact=True)
 
     def square(self, x: Real) -> Real:
-        """X * x, never negative."""
+        """Multiply by itself, narrowed; never negative."""
         a = self.narrow(x)
         return self.graph.emit(Mul(), a, a, scale=a.scale**2, exact=x.exact)
 
@@ -322,7 +326,7 @@ class Reals:
         return self.graph.emit(Sub(), one, x, scale=Fraction(1), exact=True)
 
     def select(self, condition: Real, x: Real, y: Real) -> Real:
-        """X where the condition (0 or 1) holds, else y."""
+        """Return x where the condition (0 or 1) holds, else y."""
         a, b = self.common_scale([x, y])
         c, a, b = self.aligned_rank(condition, a, b)
         difference = self.graph.emit(Sub(), a, b, scale=a.scale)
@@ -351,7 +355,7 @@ class Reals:
         return self.graph.emit(op, a, b, scale=a.scale * b.scale, exact=x.exact and w.exact)
 
     def divide(self, x: Real, y: Real, bits: int) -> Real:
-        """X / y for a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
+        """Divide by a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
         a, b = self.aligned_rank(x, y)
         seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
         largest = float((np.abs(seen_x) / np.maximum(seen_y, 1)).max())

@@ -80,7 +80,7 @@ def _function(node: Node) -> Function:
 
 
 def gelu(x: Decimal) -> Decimal:
-    """X Phi(x)."""
+    """Return x * Phi(x), Phi being the normal distribution."""
     return x * HALF * (1 + tables.erf(x / Decimal(2).sqrt()))
 
 

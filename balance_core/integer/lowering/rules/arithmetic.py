@@ -29,6 +29,8 @@ FUNCTIONS: dict[str, Binary] = {
     "Max": max,
     "Min": min,
 }
+MASK = 2.0**10
+"""How far below every other number, as a multiple of the largest, a softmax mask is put."""
 MAX_EXPONENTS = 64
 """Most distinct exponents of one Pow; each needs a table."""
 
@@ -97,7 +99,15 @@ def _add_constant(node: Node, value: Value, term: np.ndarray) -> Value:
     x = _real(node, value)
     if x.exact and np.issubdtype(term.dtype, np.integer):
         return node.reals.add(x, _real(node, term))
-    return node.reals.add_constant(x, term)
+    return node.reals.add_constant(x, masked(node, term, x))
+
+
+def masked(node: Node, array: np.ndarray, x: Real) -> np.ndarray:
+    """Return a constant in which the huge negative numbers of a softmax mask are only as low as they must be."""
+    if not node.feeds_softmax:
+        return array
+    floor = -MASK * max(1.0, x.fact.magnitude * float(x.scale))
+    return np.where(array < floor, floor, array)
 
 
 @rule("Sub")
@@ -154,7 +164,7 @@ def div(node: Node) -> Value:
 
 
 def quotient(node: Node, x: Real, y: Real) -> Real:
-    """X / y for reals of any sign; a divisor that rounds to 0 counts as one step."""
+    """Divide reals of any sign; a divisor that rounds to 0 counts as one step."""
     r = node.reals
     if y.fact.lo < 1:
         x, y = r.aligned_rank(x, y)
@@ -188,7 +198,7 @@ def truncated(node: Node, x: Real, y: Real) -> Real:
 
 @rule("Neg")
 def neg(node: Node) -> Value:
-    """-x."""
+    """Negate."""
     x = node.value(0)
     return x.then(lambda v: -v) if isinstance(x, Curve) else node.reals.negate(node.real(0))
 

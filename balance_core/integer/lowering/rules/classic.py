@@ -13,7 +13,7 @@ from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.functions import GUARD, softmax, square_root
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import Curve
-from balance_core.integer.lowering.real import is_power_of_two
+from balance_core.integer.lowering.real import is_power_of_two, power_of_two_at_least
 from balance_core.integer.lowering.rules import ML, rule
 from balance_core.integer.lowering.rules.arithmetic import quotient
 from balance_core.integer.lowering.rules.reduction import magnitude
@@ -21,12 +21,30 @@ from balance_core.integer.lowering.rules.reduction import magnitude
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import onnx
+
     from balance_core.integer.lowering.node import Node, Value
 
 LEAF_BITS = 16
 """Bits of coefficients and leaves: these models are small, and their answers should be the library's."""
+MAX_COLUMN_BITS = 32
+"""Most bits of a table's row that a model takes in as it is."""
 SCALER_BITS = 24
 """Bits of a scaler's factors, whose sizes may differ by orders of magnitude."""
+
+
+def column_scale(proto: onnx.ModelProto, name: str, samples: np.ndarray, bits: int) -> Fraction | None:
+    """Return the scale that gives every column of a table its bits, if a scaler or linear model reads it."""
+    readers = {node.op_type for node in proto.graph.node if name in node.input}
+    if not readers & {"Scaler", "LinearClassifier", "LinearRegressor"}:
+        return None
+    columns = samples.reshape(-1, samples.shape[-1])
+    spans = np.ptp(columns, axis=0)
+    if not spans.any():
+        return None
+    largest = Fraction(float(np.abs(columns).max()))
+    wanted = power_of_two_at_least(Fraction(float(spans[spans > 0].min())) / 2**bits)
+    return max(wanted, power_of_two_at_least(largest / 2 ** (MAX_COLUMN_BITS - 2)))
 
 
 def transform(node: Node, x: Real, post: str) -> Real:
@@ -96,9 +114,9 @@ def linear_regressor(node: Node) -> Value:
 
 
 def _linear(node: Node, coefficients: np.ndarray, intercepts: np.ndarray | None) -> Real:
-    """X W + b with x as wide as it is."""
+    """Weigh and add; the operand is wider than the budget, for its columns may differ in size by far."""
     r = node.reals
-    x = node.real(0)
+    x = r.narrow(node.real(0), MAX_COLUMN_BITS)
     x = r.reshape(x, (1, *x.shape)) if len(x.shape) == 1 else x
     weights = coefficients.reshape(-1, x.shape[1]).T
     result = r.matmul_exact(x, r.weight(weights, LEAF_BITS))
@@ -121,7 +139,7 @@ def scaler(node: Node) -> Value:
 
 @rule("Normalizer", domain=ML, precision=16)
 def normalizer(node: Node) -> Value:
-    """X divided by a norm of its row."""
+    """Divide by a norm of the row."""
     r = node.reals
     x = r.narrow(node.real(0))
     last = [len(x.shape) - 1]

@@ -13,6 +13,7 @@ from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import FLOATS, INTEGERS
 from balance_core.integer.lowering.rules import rule
+from balance_core.integer.lowering.rules.arithmetic import masked
 
 if TYPE_CHECKING:
     from balance_core.integer.lowering.node import Node, Value
@@ -90,12 +91,19 @@ def where(node: Node) -> Value:
 def _constant_where(node: Node) -> Value:
     """Select by a constant mask: a wire."""
     r = node.reals
-    x, y = r.common_scale([node.real(1), node.real(2)])
+    if node.is_constant(1) != node.is_constant(2):  # a constant takes the scale of the other
+        place = 1 if node.is_constant(1) else 2
+        other = node.real(3 - place)
+        array = masked(node, node.constant(place), other)
+        constant = node.real(place) if other.exact else r.constant_at(array, other.scale)
+        x, y = (constant, other) if place == 1 else (other, constant)
+    else:
+        x, y = r.common_scale([node.real(1), node.real(2)])
     shape = np.broadcast_shapes(node.shape(0), x.shape, y.shape)
     first = np.broadcast_to(np.arange(x.fact.size).reshape(x.shape), shape)
     second = np.broadcast_to(np.arange(y.fact.size).reshape(y.shape), shape) + x.fact.size
     result = r.wire(np.where(node.constant(0), first, second), x, y)
-    return Real(result.tensor, result.scale, result.fact, node.real(1).exact and node.real(2).exact)
+    return Real(result.tensor, result.scale, result.fact, x.exact and y.exact)
 
 
 @rule("Cast", "CastLike")

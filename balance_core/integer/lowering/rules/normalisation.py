@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.functions import GUARD, log_sum_exp, softmax, square_root, standardised
+from balance_core.integer.lowering.functions import GUARD, exponent, log_sum_exp, softmax, square_root, standardised
 from balance_core.integer.lowering.node import front
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.lowering.rules.arithmetic import quotient
@@ -29,12 +29,13 @@ def _softmax_axes(node: Node) -> tuple[int, ...]:
 def soft_max(node: Node) -> Value:
     """Probabilities in units of 2^-bits; the operand is taken with a few bits more than the budget."""
     r = node.reals
-    return softmax(r, r.narrow(node.real(0), min(16, r.bits + GUARD)), _softmax_axes(node))
+    axes = _softmax_axes(node)
+    return softmax(r, exponent(r, node.real(0), axes), axes)
 
 
 @rule("LogSoftmax", precision=16)
 def log_soft_max(node: Node) -> Value:
-    """X - max - ln(sum of exp(x - max))."""
+    """Subtract the maximum, then ln(sum of exp(x - maximum))."""
     r = node.reals
     x = r.narrow(node.real(0), min(16, r.bits + GUARD))
     top, rest = log_sum_exp(r, x, _softmax_axes(node))
@@ -116,7 +117,7 @@ def batch_normalization(node: Node) -> Value:
 
 @rule("LpNormalization", precision=16)
 def lp_normalization(node: Node) -> Value:
-    """X divided by its norm along an axis."""
+    """Divide by the norm along an axis."""
     r = node.reals
     x = r.narrow(node.real(0))
     axis = node.axis()

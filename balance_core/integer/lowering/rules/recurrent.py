@@ -59,8 +59,7 @@ class Cell:
         function: Callable[[Decimal], Decimal] = PLAIN[name]
         one = int(1 / unit)
         entries = tables.rounded(tables.entries(function, -half, half - 1, step), unit, -one, one)
-        lo = source.fact.lo + half
-        return r.table(source, source.fact.lo, entries[lo : source.fact.hi + half + 1], unit)
+        return r.table(source, -half, entries, unit)
 
     def part(self, x: Real, at: int) -> Real:
         """Return the columns of one gate."""

@@ -1,0 +1,99 @@
+"""Quantising inputs, errors of the caller, and what people see of a model."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from graphs import random_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balance_core.errors import ConfigError
+from balance_core.integer import IntegerModel, Node, Output, execute, execute_integers, inspect
+from balance_core.integer import operations as ops
+from balance_core.integer.executor import quantise
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, width=32), min_size=1, max_size=20),
+    st.fractions(min_value=Fraction(1, 10**6), max_value=10**6),
+    st.integers(-300, 300),
+)
+def test_quantising_is_exact_for_every_scale(values, scale, zero):
+    op = ops.Input("x", (len(values),), -128, 127)
+    found = quantise(np.array([values]), Node(op, (), scale, zero), op)[0].tolist()
+    for value, integer in zip(values, found, strict=True):
+        if np.isinf(value):
+            assert integer == (127 if value > 0 else -128)
+        else:
+            exact = Fraction(value) / scale + zero + Fraction(1, 2)
+            assert integer == min(max(exact.__floor__(), -128), 127)
+
+
+def doubled():
+    nodes = (Node(ops.Input("x", (2,), -8, 7), (), Fraction(1, 2)), Node(ops.Add(), (0, 0), Fraction(1, 2)))
+    return IntegerModel(nodes, (Output("y", 1),))
+
+
+def test_integers_and_reals_are_both_returned():
+    execution = execute(doubled(), {"x": np.array([[1.25, -9]])})
+    assert execution.outputs["y"].tolist() == [[6, -16]]
+    assert execution.reals["y"].tolist() == [[3.0, -8.0]]
+    assert execution.tensors == {}
+    assert execute(doubled(), {"x": np.zeros((3, 2))}, intermediates=True).tensors[0].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ({}, "missing"),
+        ({"x": np.zeros((1, 3))}, "shape"),
+        ({"x": np.zeros((0, 2))}, "shape"),
+        ({"x": np.array([["a", "b"]])}, "type"),
+        ({"x": np.array([[np.nan, 0]])}, "not numbers"),
+        ({"x": np.zeros((1, 2)), "z": np.zeros(1)}, "no input z"),
+    ],
+)
+def test_a_wrong_batch_is_refused(batch, words):
+    with pytest.raises(ConfigError, match=words):
+        execute(doubled(), batch)
+
+
+def test_integers_outside_their_interval_are_refused():
+    with pytest.raises(ConfigError, match="leaves its interval"):
+        execute_integers(doubled(), {"x": np.array([[8, 0]])})
+    with pytest.raises(ConfigError, match="not integers"):
+        execute_integers(doubled(), {"x": np.array([[1.0, 0]])})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_summary_is_json_and_counts_what_is_there(seed):
+    model = random_model(seed)
+    data = json.loads(json.dumps(inspect.summary(model)))
+    assert len(data["nodes"]) == len(model.nodes) == sum(data["operations"].values())
+    assert data["weights"] == sum(array.size for array in model.weights.values())
+    text = inspect.table(model)
+    assert len(text.splitlines()) == len(model.nodes) + 4
+    assert model.structure_digest in text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_diagram_is_well_formed_and_shows_every_node_that_computes(seed):
+    model = random_model(seed)
+    labelled = [Node(n.operation, n.inputs, n.scale, n.zero_point, '<&"\x00>') for n in model.nodes]
+    root = ET.fromstring(inspect.svg(IntegerModel(tuple(labelled), model.outputs, model.weights)))  # noqa: S314
+    boxes = root.findall("{http://www.w3.org/2000/svg}g")
+    assert len(boxes) == sum(not isinstance(node.operation, ops.Constant) for node in model.nodes)
+
+
+def test_multiply_adds_are_counted():
+    nodes = (
+        Node(ops.Input("x", (1, 3, 8, 8), 0, 1)),
+        Node(ops.Constant((4, 3, 3, 3), -1, 1, None)),
+        Node(ops.Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1), (0, 1)),
+    )
+    assert inspect.summary(IntegerModel(nodes, (Output("y", 2),)))["macs"] == 4 * 36 * 27
