@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from balance_core.consumer import inspect, read_bundle, reproduce, verify, write_bundle
     from balance_core.errors import BalanceError, InvalidProof
     from balance_core.model import Model
-    from balance_core.provider import check, convert, prove, run, setup
+    from balance_core.provider import check, convert, execute, prove, run, setup
     from balance_core.session import Run
     from balance_core.stages import Limits
 
@@ -31,6 +31,7 @@ __all__ = [
     "Run",
     "check",
     "convert",
+    "execute",
     "inspect",
     "prove",
     "read_bundle",
@@ -46,7 +47,7 @@ _HOMES = {
     "balance_core.consumer": ("inspect", "read_bundle", "reproduce", "verify", "write_bundle"),
     "balance_core.errors": ("BalanceError", "InvalidProof"),
     "balance_core.model": ("Model",),
-    "balance_core.provider": ("check", "convert", "prove", "run", "setup"),
+    "balance_core.provider": ("check", "convert", "execute", "prove", "run", "setup"),
     "balance_core.session": ("Run",),
     "balance_core.stages": ("Limits",),
 }

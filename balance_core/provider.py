@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from balance_core.registering import Registered
+    from balance_core.runs import Execution
     from balance_core.session import Options, Run
     from balance_core.stages import Support
 
@@ -79,6 +80,15 @@ def run(
         preparation = session.pipeline.prepare(converted)
         registered, reference = session.register(preparation)
         return session.prove(registered, converted, index=index, context=context, registration_ref=reference)
+
+
+def execute(registration: str, inputs: Any, **options: Unpack[Options]) -> Execution:
+    """Answer inputs as proofs under a registration would, without proving, and compare with the float model."""
+    preparation = registering.find(Workspace.default(), registration).preparation
+    options = {**options, "backend": preparation.backend, "settings": preparation.settings}
+    with Session({**options, "chain": None, "storage": None}) as session:
+        converted = session.convert_inputs(preparation.model, inputs)
+        return session.execute(preparation, converted)
 
 
 def prove(

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from balance_core.chain import ChainRef
-from balance_core.records import Cid, Digest, Fidelity, Label, Name, Record, Registration, Statement, TensorSpec
+from balance_core.records import (
+    Cid,
+    Digest,
+    Fidelity,
+    Label,
+    Name,
+    Record,
+    Registration,
+    Statement,
+    Tensor,
+    TensorSpec,
+)
 from balance_core.stages import Estimate, Limits, Measurement, SrsUse
 
 
@@ -78,6 +89,14 @@ class Preparation(Record):
     srs: tuple[SrsUse, ...] = ()
     measurements: dict[Name, Measurement]
     """What check, setup and commit cost."""
+
+
+class Execution(Record):
+    """The answers that proofs would state, one tuple of outputs for each input, and how well they fit."""
+
+    kind: ClassVar[str] = "execution"
+    answers: tuple[tuple[Tensor, ...], ...]
+    fidelity: Fidelity
 
 
 class RunReceipt(Record):

@@ -18,8 +18,7 @@ from balance_core.errors import BalanceError, ConfigError, ToolFailed
 from balance_core.files import write_whole
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.pipeline import Pipeline
-from balance_core.records import Statement, Tensor
-from balance_core.runs import RunFailure, RunReceipt, RunStart
+from balance_core.runs import Execution, RunFailure, RunReceipt, RunStart
 from balance_core.stages import Limits
 from balance_core.workspace import Workspace
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from balance_core.chain import ChainRef
     from balance_core.pipeline import Converted
-    from balance_core.records import Fidelity
+    from balance_core.records import Fidelity, Statement
     from balance_core.registering import Registered
     from balance_core.runs import ModelSummary, Preparation
     from balance_core.stages import Progress
@@ -232,7 +231,7 @@ class Session:
                 hint="inputs are counted from 0",
             )
         preparation = registered.preparation
-        fidelity, answers = self.pipeline.execute(preparation, converted.inputs)
+        execution = self.execute(preparation, converted)
         proof = self.pipeline.prove(preparation, converted.inputs, index=index, context=context or os.urandom(32))
         bundle = Bundle(
             registration=registered.signed,
@@ -241,30 +240,35 @@ class Session:
             proof=proof,
             claims={
                 "circuit": self.pipeline.circuit(preparation).to_json(),
-                "fidelity": fidelity.to_json(),
+                "fidelity": execution.fidelity.to_json(),
             },
         )
         data = bundle.to_bytes()
         address = self.workspace.publish_bytes(data)
         verified = self.pipeline.verify(address, registered.registration)
         statement = verified.statements[0]
-        self._agree(statement, answers, index)
+        if execution.answers[index] != statement.outputs:
+            raise ToolFailed(
+                f"{self.backend} proved another answer than it executed", hint="report this to its author"
+            )
         references = [registration_ref] if registration_ref else []
         references += self._publish(registered, statement, address, data)
-        receipt = self._receipt(registered, converted, statement, fidelity, bundle=address, references=references)
+        receipt = self._receipt(
+            registered, converted, statement, execution.fidelity, bundle=address, references=references
+        )
         write_whole(self.folder / BUNDLE_FILE, data)
         write_whole(self.folder / RECEIPT_FILE, receipt.to_json())
         self.pipeline.tell("run_finished", receipt)
         return Run(receipt, self.folder)
 
-    def _agree(self, statement: Statement, answers: str, index: int) -> None:
-        """Make sure that what was proven is what `execute` answered."""
+    def execute(self, preparation: Preparation, converted: Converted) -> Execution:
+        """Answer all inputs as proofs would."""
+        if converted.inputs is None:
+            raise ConfigError("there is nothing to answer without an input", hint="give one with --input x.npy")
+        fidelity, answers = self.pipeline.execute(preparation, converted.inputs)
         data = self.workspace.blob(answers).read_bytes()
-        answered = canonical.decode(data, max_size=_ANSWERS_MAX_BYTES, what="answers")[index]
-        if tuple(Tensor.from_value(tensor) for tensor in answered) != statement.outputs:
-            raise ToolFailed(
-                f"{self.backend} proved another answer than it executed", hint="report this to its author"
-            )
+        decoded = canonical.decode(data, max_size=_ANSWERS_MAX_BYTES, what="answers")
+        return Execution.from_value({"answers": decoded, "fidelity": fidelity.model_dump(mode="json")})
 
     def _publish(self, registered: Registered, statement: Statement, address: str, data: bytes) -> list[ChainRef]:
         """Put the bundle into the storage and the proof's record onto the chain."""
