@@ -84,8 +84,13 @@ def test_layer_normalisation_holds_its_precision_at_every_length(length, bits):
 @pytest.mark.parametrize("bits", [6, 8, 12, 16])
 @pytest.mark.parametrize(
     ("high", "scale"),
-    [(2**12, Fraction(1, 2**7)), (2**20, Fraction(1, 2**20)), (2**40, Fraction(1, 12 * 2**30)), (2**50, Fraction(3, 2**30))],
-)  # fmt: skip
+    [
+        (2**12, Fraction(1, 2**7)),
+        (2**20, Fraction(1, 2**20)),
+        (2**40, Fraction(1, 12 * 2**30)),
+        (2**50, Fraction(3, 2**30)),
+    ],
+)
 def test_square_roots_hold_their_bound(bits, high, scale):
     generator = np.random.Generator(np.random.PCG64(0))
     x = np.unique(np.exp(generator.uniform(0, np.log(high), 3000)).astype(np.int64)).reshape(-1, 1)

@@ -88,15 +88,17 @@ def test_a_layer_with_bias_and_relu_has_one_rescale_and_one_clamp():
 
 
 def test_a_chain_of_functions_of_one_tensor_becomes_one_table():
-    proto = model("""(float[1,8] x) => (float[1,8] y) <float root = {1.4142135}, float one = {1.0}, float half = {0.5}>
-        { d = Div (x, root)  e = Erf (d)  a = Add (e, one)  m = Mul (x, a)  y = Mul (m, half) }""")
+    text = """(float[1,8] x) => (float[1,8] y) {
+        d = Div (x, root)  e = Erf (d)  a = Add (e, one)  m = Mul (x, a)  y = Mul (m, half) }"""
+    proto = model(text, root=np.float32(2**0.5), one=np.float32(1), half=np.float32(0.5))
     lowered = check(proto, {"x": normal(40, 1, 8)}, bits=10)
     assert [node.operation.name for node in lowered.nodes] == ["input", "lookup"]
 
 
 def test_chained_reindexing_becomes_one_wire():
-    proto = model("""(float[1,2,6] x) => (float[6,2] y) <int64[3] s = {1, 3, 4}, int64[2] t = {6, 2}>
-        { a = Transpose <perm=[0,2,1]> (x)  b = Reshape (a, s)  c = Transpose <perm=[0,1,2]> (b)  y = Reshape (c, t) }""")
+    text = """(float[1,2,6] x) => (float[6,2] y) {
+        a = Transpose <perm=[0,2,1]> (x)  b = Reshape (a, s)  c = Transpose <perm=[0,1,2]> (b)  y = Reshape (c, t) }"""
+    proto = model(text, s=np.array([1, 3, 4]), t=np.array([6, 2]))
     lowered = check(proto, {"x": normal(4, 1, 2, 6)}, bits=12)
     assert [node.operation.name for node in lowered.nodes] == ["input", "wire"]
 
@@ -223,7 +225,8 @@ def test_tree_membership_follows_the_reference():
         nodes_missing_value_tracks_true=None, aggregate_function=1, post_transform=0, tree_roots=[0],
         nodes_modes=tensor(np.array([0, 6, 6], dtype=np.uint8)), nodes_featureids=[0, 0, 0],
         nodes_splits=tensor(np.array([11.0, 232344.0, 1.0], dtype=np.float32)),
-        nodes_truenodeids=[1, 0, 1], nodes_trueleafs=[0, 1, 1], nodes_falsenodeids=[2, 2, 3], nodes_falseleafs=[0, 1, 1],
+        nodes_truenodeids=[1, 0, 1], nodes_trueleafs=[0, 1, 1], nodes_falsenodeids=[2, 2, 3],
+        nodes_falseleafs=[0, 1, 1],
         leaf_targetids=[0, 1, 2, 3], leaf_weights=tensor(np.array([1.0, 10.0, 1000.0, 100.0], dtype=np.float32)),
     )  # fmt: skip
     graph = helper.make_graph(
