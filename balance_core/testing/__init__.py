@@ -17,18 +17,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from balance_core.testing.backend import BackendConformance
     from balance_core.testing.chain import ChainConformance
+    from balance_core.testing.converter import ConverterConformance
+    from balance_core.testing.executor import ExecutorConformance
     from balance_core.testing.storage import StorageConformance
     from balance_core.testing.verifier import Evidence, VerifierConformance
 
 _HOMES = {
     "BackendConformance": "backend",
     "ChainConformance": "chain",
+    "ConverterConformance": "converter",
     "Evidence": "verifier",
+    "ExecutorConformance": "executor",
     "StorageConformance": "storage",
     "VerifierConformance": "verifier",
 }
 
-__all__ = ["BackendConformance", "ChainConformance", "Evidence", "StorageConformance", "VerifierConformance"]
+__all__ = [
+    "BackendConformance",
+    "ChainConformance",
+    "ConverterConformance",
+    "Evidence",
+    "ExecutorConformance",
+    "StorageConformance",
+    "VerifierConformance",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -122,8 +122,10 @@ class CapabilityCases(BackendSubject):
 
 def _secrets(model: Model) -> Iterator[bytes]:
     """Yield what would give the weights away: each of them as bytes, and the model's identity."""
-    for tensor in model.proto().graph.initializer:
+    for tensor in model.proto().graph.initializer if model.onnx else ():
         if len(tensor.raw_data) >= 16:
             yield tensor.raw_data[:64]
+    if model.integer is not None:
+        yield model.integer
     yield bytes.fromhex(model.model_id)
     yield model.model_id.encode()

@@ -12,6 +12,11 @@ class Findings:
         self.failed: dict[str, dict[str, str]] = {}
         self.ran: dict[str, int] = {}
         self.exit_code: int | None = None
+        self.broken: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(str(report.longrepr))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         _, cheat, case = report.nodeid.split("::")
@@ -36,4 +41,5 @@ def run_kit(folder, source: str) -> Findings:
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(folder)]
     options += ["-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "tmp"), "-W", "error"]
     found.exit_code = pytest.main([*options, str(folder / "test_kit.py")], plugins=[found])
+    assert found.exit_code in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}, found.broken
     return found

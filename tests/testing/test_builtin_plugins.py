@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balance_core.testing import ChainConformance, StorageConformance
+from balance_core.testing import ChainConformance, ExecutorConformance, StorageConformance
 
 
 class TestLocalStorage(StorageConformance):
@@ -11,3 +11,7 @@ class TestLocalStorage(StorageConformance):
 
 class TestLedger(ChainConformance):
     chain = "ledger"
+
+
+class TestLocalExecutor(ExecutorConformance):
+    executor = "local"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cheating_backends
 import cheating_chains
+import cheating_others
 import cheating_storage
 import pytest
 from kit_run import Findings, run_kit
@@ -47,6 +48,28 @@ for cheat, _ in CHEATS:
 """
 
 
+CONVERTERS = """
+from balance_core.testing import ConverterConformance
+from cheating_others import CONVERTERS
+
+for cheat, _ in CONVERTERS:
+    members = {"converter": cheat, "examples": lambda self: {"a.scale": b"scale 3", "b.scale": b"scale 12\\n"}}
+    globals()[f"Test{cheat.__name__}"] = type(f"Test{cheat.__name__}", (ConverterConformance,), members)
+"""
+EXECUTORS = """
+from balance_core.testing import ExecutorConformance
+from cheating_others import EXECUTORS
+
+KEPT = {"test_result_comes_back"}.union(*({f"test_{name}" for name in caught} for _, caught in EXECUTORS))
+LEFT_OUT = {name for name in dir(ExecutorConformance) if name.startswith("test_")} - KEPT
+
+for cheat, _ in EXECUTORS:
+    members = {"executor": cheat, "patience": 5.0, **dict.fromkeys(LEFT_OUT)}
+    globals()[f"Test{cheat.__name__}"] = type(f"Test{cheat.__name__}", (ExecutorConformance,), members)
+"""
+"""Cases that none of the executors fails are left out: each starts processes."""
+
+
 def by_name(cheats):
     return [pytest.param(*found, id=found[0].__name__) for found in cheats]
 
@@ -71,6 +94,18 @@ def chain_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return run_kit(tmp_path_factory.mktemp("cheats"), source)
 
 
+@pytest.fixture(scope="module")
+def converter_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """What the kit finds in all converters that cheat."""
+    return run_kit(tmp_path_factory.mktemp("cheats"), CONVERTERS)
+
+
+@pytest.fixture(scope="module")
+def executor_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """What the kit finds in all executors that cheat."""
+    return run_kit(tmp_path_factory.mktemp("cheats"), EXECUTORS)
+
+
 def check(name: str, caught: frozenset[str], findings: Findings, *, at_least: int) -> None:
     failed = findings.failed.get(f"Test{name}", {})
     assert set(failed) == caught, "\n\n".join(f"{case}: {text}" for case, text in failed.items())
@@ -90,3 +125,13 @@ def test_cheating_storage_is_found_out(cheat, caught, storage_findings: Findings
 @pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_chains.CHEATS))
 def test_cheating_chain_is_found_out(cheat, caught, chain_findings: Findings) -> None:
     check(cheat.__name__, caught, chain_findings, at_least=25)
+
+
+@pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_others.CONVERTERS))
+def test_cheating_converter_is_found_out(cheat, caught, converter_findings: Findings) -> None:
+    check(cheat.__name__, caught, converter_findings, at_least=14)
+
+
+@pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_others.EXECUTORS))
+def test_cheating_executor_is_found_out(cheat, caught, executor_findings: Findings) -> None:
+    check(cheat.__name__, caught, executor_findings, at_least=5)

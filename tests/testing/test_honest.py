@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from cheating_others import HonestConverter
 from honest import HonestBackend, HonestVerifier
 from honest_chain import HonestChain
 from honest_storage import HonestStorage
 
-from balance_core.testing import BackendConformance, ChainConformance, StorageConformance
+from balance_core.testing import BackendConformance, ChainConformance, ConverterConformance, StorageConformance
 
 
 class TestHonest(BackendConformance):
@@ -20,3 +21,10 @@ class TestHonestStorage(StorageConformance):
 
 class TestHonestChain(ChainConformance):
     chain = HonestChain
+
+
+class TestHonestConverter(ConverterConformance):
+    converter = HonestConverter
+
+    def examples(self):
+        return {"a.scale": b"scale 3", "b.scale": b"scale 12\n"}
