@@ -11,6 +11,7 @@ import onnx
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.integer.executor import execute
 from balance_core.integer.lowering.driver import FOLDED, Lowered, Lowering
+from balance_core.integer.lowering.graph import TooManySamples
 from balance_core.integer.lowering.node import INTEGERS
 from balance_core.integer.operations import Clamp, Input, Lookup
 from balance_core.integer.report import IntegerReport, LayerReport, Quality
@@ -57,6 +58,20 @@ def calibrate(
     settings = settings or IntegerSettings()
     given = samples is not None
     batch = _batch(proto, samples, settings) if samples is not None else random_inputs(proto, settings)
+    while True:
+        try:
+            return _calibrated(proto, batch, settings, random=not given)
+        except TooManySamples as error:
+            count = len(next(iter(batch.values()))) // 2
+            if not count:
+                raise UnsupportedModel(f"the model is too large: {error}") from None
+            batch = {name: array[:count] for name, array in batch.items()}
+
+
+def _calibrated(
+    proto: onnx.ModelProto, batch: dict[str, np.ndarray], settings: IntegerSettings, *, random: bool
+) -> Calibration:
+    """Search on these samples."""
     floats = reference.run(proto, batch)
     tried: list[Quality] = []
     for bits in [settings.bits] if settings.bits else range(LEAST_BITS, settings.max_bits + 1):
@@ -67,7 +82,7 @@ def calibrate(
             break
     report = IntegerReport(
         samples=len(next(iter(batch.values()))),
-        random_inputs=not given,
+        random_inputs=random,
         chosen=tried[-1],
         suffices=_suffices(tried[-1], settings),
         tried=tuple(tried),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_INTEGER_BYTES = 64
 """Longest encoding of one integer."""
+MAX_WORD_BYTES = 10
+"""Longest encoding of an integer of 64 bits."""
 
 
 class Writer:
@@ -50,6 +54,22 @@ class Writer:
         for value in items:
             self.sint(value)
 
+    def array(self, values: np.ndarray) -> None:
+        """Append a list of signed integers of up to 64 bits, held in an array."""
+        flat = np.ascontiguousarray(values, dtype=np.int64).reshape(-1)
+        self.uint(flat.size)
+        coded = ((flat << 1) ^ (flat >> 63)).view(np.uint64)
+        lengths = np.ones(flat.size, dtype=np.int64)
+        for group in range(1, MAX_WORD_BYTES):
+            lengths += coded >= np.uint64(1 << (7 * group))
+        starts = np.cumsum(lengths) - lengths
+        data = np.zeros(int(lengths.sum()), dtype=np.uint8)
+        for group in range(int(lengths.max(initial=0))):
+            here = lengths > group
+            bits = (coded[here] >> np.uint64(7 * group)) & np.uint64(0x7F)
+            data[starts[here] + group] = bits | np.where(lengths[here] > group + 1, 0x80, 0).astype(np.uint64)
+        self._buffer += data.tobytes()
+
     def blob(self, data: bytes) -> None:
         """Append bytes, preceded by their number."""
         self.uint(len(data))
@@ -67,8 +87,8 @@ class Writer:
 class Reader:
     """Takes encoded values from untrusted bytes; raises ConfigError for anything that a Writer would not write."""
 
-    def __init__(self, data: bytes, what: str) -> None:
-        self._data = data
+    def __init__(self, data: bytes | memoryview, what: str) -> None:
+        self._data = memoryview(data)
         self._at = 0
         self._what = what
 
@@ -118,8 +138,28 @@ class Reader:
         """Take a list of at most `limit` signed integers."""
         return tuple([self.sint() for _ in range(self.count(limit))])
 
-    def blob(self, limit: int) -> bytes:
-        """Take at most `limit` bytes."""
+    def array(self, limit: int) -> np.ndarray:
+        """Take a list of at most `limit` signed integers of up to 64 bits, as an array."""
+        count = self.count(limit)
+        data = np.frombuffer(self._data[self._at : self._at + MAX_WORD_BYTES * count], dtype=np.uint8)
+        ends = np.flatnonzero(data < 0x80)[:count]
+        if ends.size < count:
+            raise self.fail("the data ends in the middle of a list")
+        starts = np.concatenate([[0], ends[:-1] + 1]) if count else ends
+        lengths = ends - starts + 1
+        if count and int(lengths.max()) > MAX_WORD_BYTES:
+            raise self.fail("an integer of a list is too long")
+        if ((data[ends] == 0) & (lengths > 1)).any() or (data[ends[lengths == MAX_WORD_BYTES]] > 1).any():
+            raise self.fail("an integer of a list is not in its shortest form")
+        coded = np.zeros(count, dtype=np.uint64)
+        for group in range(int(lengths.max(initial=0))):
+            here = lengths > group
+            coded[here] |= (data[starts[here] + group] & 0x7F).astype(np.uint64) << np.uint64(7 * group)
+        self._at += int(ends[-1]) + 1 if count else 0
+        return (coded >> np.uint64(1)).view(np.int64) ^ -(coded & np.uint64(1)).view(np.int64)
+
+    def blob(self, limit: int) -> memoryview:
+        """Take at most `limit` bytes, without copying them."""
         count = self.count(limit)
         self._at += count
         return self._data[self._at - count : self._at]
@@ -127,7 +167,7 @@ class Reader:
     def text(self, limit: int) -> str:
         """Take a string of at most `limit` bytes of UTF-8."""
         try:
-            return self.blob(limit).decode()
+            return str(self.blob(limit), "utf-8")
         except UnicodeDecodeError:
             raise self.fail("a text is not UTF-8") from None
 

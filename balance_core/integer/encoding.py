@@ -21,7 +21,7 @@ import numpy as np
 
 from balance_core.errors import ConfigError
 from balance_core.integer.codec import Reader, Writer
-from balance_core.integer.facts import MAX_ELEMENTS, Inadmissible
+from balance_core.integer.facts import MAX_ELEMENTS
 from balance_core.integer.model import MAX_NODES, IntegerModel, Node, Output
 from balance_core.integer.operations import OPERATIONS
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from balance_core.integer.facts import Fact
 
 MAGIC = b"BALANCE-INT\x01"
-MAX_FILE = 2**30
+MAX_FILE = 2**27
 """Largest encoded model that is read, in bytes."""
 MAX_INPUTS = 2**12
 """Largest number of operands of a node."""
@@ -85,7 +85,7 @@ def loads(data: bytes) -> IntegerModel:
         raise ConfigError("this is no integer model of a known version", hint="make one with `balance.integer.lower`")
     if len(data) > MAX_FILE:
         raise ConfigError(f"an integer model of {len(data)} bytes exceeds the {MAX_FILE} allowed")
-    source = Reader(data[len(MAGIC) :], "integer model")
+    source = Reader(memoryview(data)[len(MAGIC) :], "integer model")
     structure, labels, weights = (source.blob(MAX_FILE) for _ in range(3))
     source.end()
     model = _decode_structure(structure, labels)
@@ -96,7 +96,7 @@ def loads(data: bytes) -> IntegerModel:
     return _decode_weights(model, weights)
 
 
-def _decode_structure(structure: bytes, labels: bytes) -> IntegerModel:
+def _decode_structure(structure: memoryview, labels: memoryview) -> IntegerModel:
     source, texts = Reader(structure, "integer model structure"), Reader(labels, "integer model labels")
     nodes = []
     for place in range(source.count(MAX_NODES)):
@@ -114,7 +114,7 @@ def _decode_structure(structure: bytes, labels: bytes) -> IntegerModel:
     return IntegerModel(tuple(nodes), outputs)
 
 
-def _decode_weights(model: IntegerModel, data: bytes) -> IntegerModel:
+def _decode_weights(model: IntegerModel, data: memoryview) -> IntegerModel:
     source = Reader(data, "integer model weights")
     arrays = {}
     for place in model.weight_nodes:
@@ -134,6 +134,3 @@ def _decode_weights(model: IntegerModel, data: bytes) -> IntegerModel:
 
 def _width(fact: Fact) -> int:
     return max(1, (fact.bits + 7) // 8)
-
-
-__all__ = ["Inadmissible", "dumps", "encode_structure", "encode_weights", "loads"]

@@ -16,6 +16,10 @@ MAX_RANK = 8
 """Largest number of axes of a tensor."""
 MAX_ELEMENTS = 2**26
 """Largest number of elements of one tensor."""
+MAX_TOTAL = 2**27
+"""Largest number of elements of all tensors of a model together."""
+MAX_LISTED = 2**23
+"""Largest number of elements of a constant or an index that the structure lists."""
 
 
 class Inadmissible(ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 
 from balance_core import canonical
 from balance_core.errors import ConfigError
-from balance_core.integer.facts import Fact, Inadmissible
+from balance_core.integer.facts import MAX_TOTAL, Fact, Inadmissible, check_interval, check_shape
 from balance_core.integer.operations import Constant, Input, Operation
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MAX_NODES = 2**16
 """Largest number of nodes of a model."""
-MAX_TOTAL = 2**27
-"""Largest number of elements of all tensors of a model together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +159,6 @@ class IntegerModel:
 
 def checked_fact(operation: Operation, operands: tuple[Fact, ...]) -> Fact:
     """Apply an operation's rules and the general limits; raises Inadmissible."""
-    from balance_core.integer.facts import check_interval, check_shape
-
     fact = operation.fact(operands)
     check_shape(fact.shape)
     check_interval(fact.lo, fact.hi)

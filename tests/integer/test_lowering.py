@@ -96,8 +96,8 @@ def test_a_chain_of_functions_of_one_tensor_becomes_one_table():
 
 
 def test_chained_reindexing_becomes_one_wire():
-    text = """(float[1,2,6] x) => (float[6,2] y) {
-        a = Transpose <perm=[0,2,1]> (x)  b = Reshape (a, s)  c = Transpose <perm=[0,1,2]> (b)  y = Reshape (c, t) }"""
+    text = """(float[1,2,6] x) => (float[6,2] y) { a = Transpose <perm=[0,2,1]> (x)
+        b = Reshape (a, s)  c = Transpose <perm=[0,1,2]> (b)  y = Reshape (c, t) }"""
     proto = model(text, s=np.array([1, 3, 4]), t=np.array([6, 2]))
     lowered = check(proto, {"x": normal(4, 1, 2, 6)}, bits=12)
     assert [node.operation.name for node in lowered.nodes] == ["input", "wire"]

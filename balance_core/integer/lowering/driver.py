@@ -13,8 +13,8 @@ from onnx import numpy_helper
 
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer import tables
-from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.graph import Graph, Real
+from balance_core.integer.facts import MAX_ELEMENTS, Inadmissible
+from balance_core.integer.lowering.graph import Graph, Real, TooManySamples
 from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Value
 from balance_core.integer.lowering.real import Reals, fit
 from balance_core.integer.lowering.rules import load
@@ -186,6 +186,8 @@ class Lowering:
         )
         try:
             results = self._results(node)
+        except TooManySamples:
+            raise
         except Inadmissible as error:
             issue = NodeIssue(node.title, node.op, str(error))
             raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from None
@@ -291,6 +293,7 @@ def fold(node: Node) -> list[Value | None]:
         return [shape[node.integer("start", 0) : None if end is None else int(end)]]
     if node.op in UNPREDICTABLE:
         raise Inadmissible("a random number is no constant")
+    _limit_folding(node)
     names = [name for name in node.proto.input if name]
     arrays = [value for value in node.operands if isinstance(value, np.ndarray)]
     infos = [
@@ -313,6 +316,22 @@ def fold(node: Node) -> list[Value | None]:
             raise Inadmissible("it makes something that is no tensor")
         folded.append(None if result is None else np.asarray(result))
     return folded
+
+
+def _limit_folding(node: Node) -> None:
+    """Refuse operators that would make a huge constant of small ones."""
+    size = 0.0
+    if node.op in {"ConstantOfShape", "Expand", "Tile"}:
+        place = 0 if node.op == "ConstantOfShape" else 1
+        size = float(np.prod(np.abs(node.constant(place)).astype(np.float64)))
+        size *= 1 if node.op == "ConstantOfShape" else node.constant(0).size
+    elif node.op == "Range":
+        first, limit, step = (float(node.constant(i).reshape(())) for i in range(3))
+        size = abs((limit - first) / step) if step else 0.0
+    elif node.op == "OneHot":
+        size = float(node.constant(1).reshape(-1)[0]) * node.constant(0).size
+    if not size <= MAX_ELEMENTS:
+        raise Inadmissible(f"it makes a constant of {size:.3g} elements")
 
 
 def normal_domain(domain: str) -> str:

@@ -20,6 +20,10 @@ MAX_CALIBRATION = 2**28
 """Largest number of elements that calibration keeps, over all tensors and samples."""
 
 
+class TooManySamples(Inadmissible):
+    """The calibration samples do not fit into memory; fewer may."""
+
+
 @dataclass(frozen=True)
 class Real:
     """A tensor of the graph read as real numbers: integer * scale.
@@ -109,8 +113,10 @@ class Graph:
         if key in self._known:
             tensor = self._known[key]
             return Real(tensor, scale, self.facts[tensor], exact)
-        operands = tuple(self.facts[i] for i in inputs)
-        checked_fact(op, operands)  # before running it
+        fact = checked_fact(op, tuple(self.facts[i] for i in inputs))
+        batch = max((len(self.values[i]) for i in inputs), default=1)
+        if self.kept + fact.size * batch > MAX_CALIBRATION:
+            raise TooManySamples(f"calibration on {batch} samples would need more than 2 GiB")
         result = self._append(op, inputs, scale, run(), exact=exact)
         self._known[key] = result.tensor
         return result
@@ -120,8 +126,6 @@ class Graph:
     ) -> Real:
         fact = checked_fact(op, tuple(self.facts[i] for i in inputs))
         self.kept += value.size
-        if self.kept > MAX_CALIBRATION:
-            raise Inadmissible("calibration would need more than 2 GiB; give fewer samples")
         self.nodes.append(Node(op, inputs, scale, 0, self.label))
         self.facts.append(fact)
         self.values.append(value)

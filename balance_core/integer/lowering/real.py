@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core.integer.facts import SAFE, Inadmissible
+from balance_core.integer.facts import SAFE, Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.operations import (
     Add,
@@ -152,6 +152,7 @@ class Reals:
         """Re-index operands of one scale, laid end to end."""
         if not index.size:
             raise Inadmissible("the result is empty")
+        check_shape(index.shape)
         if len({x.scale for x in operands}) != 1:
             raise Inadmissible("tensors of different scale are joined")
         exact = all(x.exact for x in operands)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from balance_core.integer.facts import SAFE, Fact, Inadmissible, Interval, Shape, broadcast
+from balance_core.integer.facts import MAX_RANK, SAFE, Fact, Inadmissible, Interval, Shape, broadcast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from balance_core.integer.codec import Reader, Writer
 
-MAX_LIST = 2**26
-"""Longest list of integers in one attribute."""
+MAX_LIST = 64
+"""Longest list of axes, strides and the like."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Operation(ABC):
     kernel whose peak is at most SAFE cannot wrap.
 
     The encoding of an operation is its code, then its attributes in the order of the class's fields: `int` as a
-    signed integer, `tuple[int, ...]` as a list of signed integers, `str` as text. A class with other attributes
-    writes its own.
+    signed integer, a shape as a list of unsigned integers, `tuple[int, ...]` as a list of signed ones, `str` as text.
+    A class with other attributes writes its own.
     """
 
     code: ClassVar[int]
@@ -85,8 +85,10 @@ class Operation(ABC):
                     out.sint(value)
                 case "str":
                     out.text(value)
-                case "tuple[int, ...]" | "Shape":
+                case "tuple[int, ...]":
                     out.sints(value)
+                case "Shape":
+                    out.uints(value)
                 case _:
                     raise TypeError(f"{self.name}.{field.name}: no encoding for {field.type}")
 
@@ -100,8 +102,10 @@ class Operation(ABC):
                     values.append(source.sint())
                 case "str":
                     values.append(source.text(256))
-                case "tuple[int, ...]" | "Shape":
-                    values.append(source.sints(64))
+                case "tuple[int, ...]":
+                    values.append(source.sints(MAX_LIST))
+                case "Shape":
+                    values.append(source.uints(MAX_RANK))
                 case _:
                     raise TypeError(f"{cls.name}.{field.name}: no encoding for {field.type}")
         return cls(*values)

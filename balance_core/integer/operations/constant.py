@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from balance_core.integer.facts import MAX_ELEMENTS, Inadmissible, check_interval, check_shape
+from balance_core.integer.facts import MAX_LISTED, Inadmissible, check_interval, check_shape
 from balance_core.integer.operations.base import Operation
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Constant(Operation):
         del operands
         check_shape(self.to)
         if self.values is not None:
+            if self.values.size > MAX_LISTED:
+                raise Inadmissible(f"{self.values.size} listed integers exceed the {MAX_LISTED} allowed")
             if self.values.shape != self.to:
                 raise Inadmissible(f"{self.values.size} integers do not fill the shape {self.to}")
             if (self.lo, self.hi) != (int(self.values.min()), int(self.values.max())):
@@ -77,19 +79,17 @@ class Constant(Operation):
         out.uints(self.to)
         out.sint(self.lo)
         out.sint(self.hi)
-        out.sints([] if self.values is None else self.values.reshape(-1).tolist())
+        out.array(np.zeros(0) if self.values is None else self.values)
 
     @classmethod
     def read(cls, source: Reader) -> Self:
         """Take a constant from untrusted bytes."""
         shape, lo, hi = source.uints(8), source.sint(), source.sint()
-        values = source.sints(MAX_ELEMENTS)
-        if not values:
+        values = source.array(MAX_LISTED)
+        if not values.size:
             return cls(shape, lo, hi, None)
         try:
-            check_shape(shape)
-            check_interval(min(values), max(values))
-            array = np.array(values, dtype=np.int64).reshape(shape)
+            array = values.reshape(check_shape(shape))
         except ValueError as error:
             raise source.fail(f"a constant is not well formed ({error})") from None
         return cls(shape, lo, hi, array)

@@ -62,14 +62,14 @@ class Lookup(Operation):
     def write(self, out: Writer) -> None:
         """Append the first position and the entries."""
         out.sint(self.first)
-        out.sints(np.diff(self.table, prepend=0).tolist())
+        out.array(np.diff(self.table, prepend=0))
 
     @classmethod
     def read(cls, source: Reader) -> Self:
         """Take a table from untrusted bytes."""
         first = source.sint()
         entry, entries = 0, []
-        for step in source.sints(MAX_TABLE):
+        for step in source.array(MAX_TABLE).tolist():
             entry += step
             if abs(entry) > SAFE:
                 raise source.fail("a table entry is beyond the safe width")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from balance_core.integer.facts import MAX_ELEMENTS, Inadmissible, check_shape
+from balance_core.integer.facts import MAX_LISTED, MAX_TOTAL, Inadmissible, check_shape
 from balance_core.integer.operations.base import Operation
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Wire(Operation):
     def shape(self, operands: Sequence[Fact]) -> Shape:
         """Return the attribute, once every index is known to stand in the pool."""
         check_shape(self.to)
+        if self.listed is not None and self.listed.size > MAX_LISTED:
+            raise Inadmissible(
+                f"an index of {self.listed.size} elements without order exceeds the {MAX_LISTED} allowed"
+            )
         pool = sum(x.size for x in operands)
         if self.listed is None:
             if len(self.counts) != len(self.strides) or not self.counts or min(self.counts) < 1:
@@ -125,7 +129,7 @@ class Wire(Operation):
         out.sints(self.strides)
         out.sint(self.offset)
         if self.listed is not None:
-            out.sints(np.diff(self.listed, prepend=0).tolist())
+            out.array(np.diff(self.listed, prepend=0))
 
     @classmethod
     def read(cls, source: Reader) -> Self:
@@ -134,12 +138,12 @@ class Wire(Operation):
         offset = source.sint()
         if counts:
             return cls(to, counts, strides, offset, None)
-        steps = source.sints(MAX_ELEMENTS)
-        if not steps or strides or offset:
+        steps = source.array(MAX_LISTED)
+        if not steps.size or strides or offset:
             raise source.fail("a wire has neither loops nor a listed index alone")
-        if max(map(abs, steps)) > 2**40:
+        if int(steps.min()) < -MAX_TOTAL or int(steps.max()) > MAX_TOTAL:
             raise source.fail("an index of a wire is out of every range")
-        return cls(to, (), (), 0, np.cumsum(np.array(steps, dtype=np.int64)))
+        return cls(to, (), (), 0, np.cumsum(steps))
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core.integer.facts import Inadmissible
+from balance_core.integer.facts import Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import front
 from balance_core.integer.lowering.real import positions
@@ -141,6 +141,7 @@ def resize(node: Node) -> Value:
     mapping = node.text("coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel")
     rounding = node.text("nearest_mode", "floor" if node.opset < 11 else "round_prefer_floor")
     sizes, scales = _targets(node, x.shape)
+    check_shape(tuple(sizes))
     axes = []
     for n, m, scale in zip(x.shape, sizes, scales, strict=True):
         axes.append(np.clip([_nearest(i, (n, m), scale, mapping, rounding) for i in range(m)], 0, n - 1))

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from balance_core.integer import tables
-from balance_core.integer.facts import Inadmissible
+from balance_core.integer.facts import Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import FLOATS, INTEGERS
 from balance_core.integer.lowering.rules import rule
@@ -160,6 +160,7 @@ def hits(node: Node, index: Real, depth: int, axis: int) -> Real:
     r = node.reals
     if index.scale != 1:
         raise Inadmissible("an index is no integer")
+    check_shape((index.fact.size, depth))
     rank = len(index.shape) + 1
     at = r.reshape(index, (*index.shape[:axis], 1, *index.shape[axis:]))
     if index.fact.lo < 0:

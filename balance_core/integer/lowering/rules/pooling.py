@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core.integer.facts import Inadmissible
+from balance_core.integer.facts import Inadmissible, check_shape
 from balance_core.integer.lowering.rules import rule
 from balance_core.integer.lowering.rules.linear import padding
 
@@ -40,6 +40,8 @@ def windows(node: Node) -> np.ndarray:
         at = np.arange(k)[:, None] * d + np.arange(count)[None, :] * s - begin
         place = [1] * (2 * rank)
         place[axis], place[rank + axis] = k, count
+        check_shape((k, count))
+        check_shape((index.size, k * count))
         index = index * n + np.clip(at, 0, n - 1).reshape(place)
         inside = inside & ((at >= 0) & (at < n)).reshape(place)
     flat = np.where(inside, index, -1).reshape(int(np.prod(kernel)), 1, 1, *index.shape[rank:])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core.integer.facts import Inadmissible
+from balance_core.integer.facts import Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import front
 from balance_core.integer.lowering.real import positions
@@ -140,6 +140,7 @@ def pad(node: Node) -> Value:
     cut = tuple(slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(width, x.shape, strict=True))
     width = [(max(0, a), max(0, b)) for a, b in width]
     index = positions(x.shape)[cut]
+    check_shape(tuple(n + a + b for n, (a, b) in zip(index.shape, width, strict=True)))
     mode = node.text("mode", "constant")
     if mode != "constant":
         if mode not in {"edge", "reflect", "wrap"}:
@@ -166,7 +167,9 @@ def expand(node: Node) -> Value:
 def tile(node: Node) -> Value:
     """Repeated along each axis."""
     x = node.real(0)
-    return node.reals.copies(np.tile(positions(x.shape), [int(n) for n in node.constant(1)]), x)
+    repeats = [int(n) for n in node.constant(1)]
+    check_shape(tuple(n * times for n, times in zip(x.shape, repeats, strict=True)))
+    return node.reals.copies(np.tile(positions(x.shape), repeats), x)
 
 
 @rule("DepthToSpace")
