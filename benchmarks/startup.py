@@ -1,4 +1,4 @@
-"""How long `balance --help` takes, beside the same for a bare typer program, interleaved: at most 1.5 times as long."""
+"""How long `balance --help` takes beside a bare typer program, interleaved: at most 1.5 times as long."""
 
 from __future__ import annotations
 
