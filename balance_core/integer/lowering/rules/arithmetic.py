@@ -12,6 +12,7 @@ from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import Curve
 from balance_core.integer.lowering.rules import rule
+from balance_core.integer.operations import Rescale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +146,10 @@ def div(node: Node) -> Value:
     """Quotients: of integers towards zero, of reals to the precision of the bit budget."""
     left, right = node.value(0), node.value(1)
     if node.is_integer(0):
+        divisors = np.unique(node.constant(1)) if node.is_constant(1) else np.zeros(0)
+        if divisors.size == 1 and divisors[0] > 0 and node.real(0).fact.lo >= 0:
+            x = node.reals.expand(node.real(0), np.broadcast_shapes(node.shape(0), node.shape(1)))
+            return floored(node, x, int(divisors[0]))
         return truncated(node, node.real(0), node.real(1))
     pending = combined(FUNCTIONS["Div"], left, right)
     if pending is not None:
@@ -179,6 +184,14 @@ def signs(node: Node, x: Real) -> Real:
     r = node.reals
     negative = r.less(x, r.structural(np.zeros((1,) * len(x.shape)), x.scale))
     return r.table(negative, 0, np.array([1, -1]), Fraction(1), exact=True)
+
+
+def floored(node: Node, x: Real, divisor: int) -> Real:
+    """floor(x / d) of ONNX integers for a public d: one rescale, floor((2(2x - d + 1) + 2d) / (2 * 2d))."""
+    r = node.reals
+    numerator = r.sub(r.times_integer(x, 2), r.structural(np.full((1,) * len(x.shape), divisor - 1), x.scale / 2))
+    result = r.graph.emit(Rescale(2 * divisor), numerator, scale=Fraction(1), exact=True)
+    return r.clamp(result, 0, max(0, result.fact.hi))
 
 
 def truncated(node: Node, x: Real, y: Real) -> Real:
