@@ -10,7 +10,7 @@ import numpy as np
 from balance_core.model import fidelity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 TOLERANCE = 0.02
 """How far numbers may be off where a model decides nothing, as a share of the spread of its answers."""
@@ -42,6 +42,25 @@ class Yardstick:
             float(fidelity.difference(row[0], answer[name]).max(initial=0.0)) <= self.tolerances[name]
             for name, row in expected.items()
         )
+
+    @property
+    def has_margins(self) -> bool:
+        """Whether it can be told how hard a sample is."""
+        return self._margins() is not None
+
+    def hardest_first(self, indices: Sequence[int]) -> list[int]:
+        """Put first the samples whose largest number is the least above the next: they are the first to flip."""
+        margins = self._margins()
+        if margins is None:
+            return list(indices)
+        return sorted(indices, key=lambda index: (float(margins[index]), index))
+
+    def _margins(self) -> np.ndarray | None:
+        for array in self.outputs.values():
+            if array.dtype.kind == "f" and array.ndim > 1 and array.shape[-1] > 1:
+                ranked = np.sort(np.asarray(array, dtype=np.float64), axis=-1)
+                return np.asarray((ranked[..., -1] - ranked[..., -2]).reshape(len(array), -1).min(axis=1))
+        return None
 
 
 def _spread(array: np.ndarray) -> float:

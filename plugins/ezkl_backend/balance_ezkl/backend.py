@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from balance_core import srs
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from balance_core.model import Model
     from balance_core.records import Opening, Tensor
     from balance_core.stages import Support
-    from balance_ezkl.search import Choice
+    from balance_ezkl.plans import Choice
 
 PLUGIN_VERSION = "0.1.0"
 
@@ -71,12 +72,16 @@ class EzklBackend(ProofBackend, MakesTestSrs):
 
     def _choose(self, model: Model, samples: Samples | None, graph: Path, job: Job) -> Choice:
         from balance_ezkl.circuit import lay_out
-        from balance_ezkl.search import Choice, Search
+        from balance_ezkl.crew import Crew
+        from balance_ezkl.plans import Choice
+        from balance_ezkl.search import Search
         from balance_ezkl.trial import Trial
 
         if samples is not None:
-            trial = Trial(graph, (model.inputs, model.outputs), samples, self.settings, job.scratch)
-            return Search(trial, job.progress).choose()
+            with Crew(job.threads) as crew:
+                place = job.scratch, crew
+                trial = Trial(graph, (model.inputs, model.outputs), samples, self.settings, place)
+                return Search(trial, job.progress).choose()
         arguments = self.settings.arguments()
         if arguments is None:
             raise ConfigError(
@@ -117,18 +122,20 @@ class EzklBackend(ProofBackend, MakesTestSrs):
     def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
         """Answer each sample by ezkl's own witness, as a proof would state it."""
         del opening
+        from balance_ezkl.crew import Crew
+
         use_threads(job.threads)
         part, compiled = _settings(circuit, job), job.path(circuit.proving["circuit"])
         counts = {len(array) for array in inputs.values()}
         if len(counts) != 1:
             raise ConfigError("the inputs do not all have the same number of samples")
-        answers = []
         count = counts.pop()
-        for index in range(count):
-            values = _values(part, {name: array[index] for name, array in inputs.items()})
-            answer = witness.compute(compiled, values, bytes(witness.CONTEXT_BYTES), lookup_range=_tables(part))
-            answers.append(witness.tensors(part.balance.outputs, part.output_scales, answer.outputs))
-            job.progress("answering", (index + 1) / count)
+        samples = [_values(part, {name: array[index] for name, array in inputs.items()}) for index in range(count)]
+        answers = []
+        with Crew(job.threads) as crew, closing(crew.answers(compiled, samples, lookup_range=_tables(part))) as found:
+            for answer in found:
+                answers.append(witness.tensors(part.balance.outputs, part.output_scales, answer.outputs))
+                job.progress("answering", len(answers) / count)
         return answers
 
     def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:

@@ -36,8 +36,8 @@ MAX_SETTINGS_BYTES = 2**24
 MAX_KEY_BYTES = 2**30
 MAX_INSTANCES = 2**24
 MAX_BITS = 62
-"""Widest range of values that a circuit may check: products of four such values are still far below the field's order,
-so that what holds in the field holds for whole numbers."""
+"""Widest range of values that a circuit may check: products of four such values are still below the field's order, so
+that what holds in the field holds for whole numbers."""
 OUTPUT_LIMIT = 2**127
 """What the size of an output stays below: ezkl computes in 128-bit integers."""
 MAX_SCALE = 120

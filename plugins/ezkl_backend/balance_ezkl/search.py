@@ -8,168 +8,78 @@ each with the largest scale whose values fit its range, and the first that agree
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import floor, inf
+import heapq
+from dataclasses import replace
+from itertools import count
+from math import floor
 from typing import TYPE_CHECKING
 
 from balance_core.errors import UnsupportedModel
 from balance_ezkl import cost
-from balance_ezkl.circuit import Arguments, Layout
-from balance_ezkl.key import MAX_BITS, MIN_LOGROWS
-from balance_ezkl.tool import EzklFailed
+from balance_ezkl.plans import Choice, Plan, plans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from balance_ezkl.trial import Trial
+    from balance_ezkl.circuit import Arguments
+    from balance_ezkl.trial import Tally, Trial
 
-MULTIPLIERS = (1, 2, 3, 4, 6)
-LEGS = (2, 3, 4)
-INNER = (2, 1)
-MIN_SCALE, MAX_SCALE = 5, 14
-"""Scales that are looked at. A statement holds the inputs as they were rounded: with fewer bits they say too little."""
+MIN_SCALE = 5
+"""The smallest scale chosen: a statement holds inputs as they were rounded; with fewer bits it says too little."""
 NEARLY_AS_CHEAP = 1.2
-"""How much dearer a circuit may be that agrees on every sample, if the cheapest one agrees on enough of them only."""
-FEWER = 3
-"""How much below the k of one block of columns is looked at; more and shorter columns are cheaper for a while."""
-TRIED_LOGROWS = 15
-"""Up to this k more rows than the layout needs are considered, for the wider digits that they allow."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the search settled on."""
-
-    layout: Layout
-    agreement: float | None = None
-    samples: int = 0
-    tried: int = 0
-
-    @property
-    def facts(self) -> dict[str, int | float | str | bool]:
-        """What people may want to know about the circuit."""
-        arguments = self.layout.arguments
-        facts: dict[str, int | float | str | bool] = {
-            "k": arguments.logrows,
-            "rows": self.layout.rows,
-            "cells": self.layout.cells,
-            "columns": arguments.inner,
-            "input_scale": arguments.input_scale,
-            "param_scale": arguments.param_scale,
-            "scale_rebase_multiplier": arguments.multiplier,
-            "decomp_base": arguments.base,
-            "decomp_legs": arguments.legs,
-        }
-        if self.agreement is not None:
-            facts |= {"agreement": self.agreement, "samples": self.samples, "candidates": self.tried}
-        return facts
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One layout at one k, at no scale yet, with what it would cost."""
-
-    arguments: Arguments
-    price: float
+"""How much dearer a circuit may be that agrees on all samples, if the cheapest one agrees on enough of them only."""
 
 
 class Search:
     """One search over the samples of one model; `choose` runs it."""
 
-    def __init__(
-        self,
-        trial: Trial,
-        progress: Callable[[str], None],
-    ) -> None:
+    def __init__(self, trial: Trial, progress: Callable[[str], None]) -> None:
         self.trial, self.options, self.progress = trial, trial.options, progress
+        self.allowed = floor(len(trial.everything) * (1 - self.options.min_agreement) + 1e-9)
         self.tried = 0
+        self._queue: list[tuple[float, int, Plan]] = []
+        self._numbers = count()
+        self._partial: list[Plan] = []
+        """Plans with a wrong answer among the hardest samples, cheapest first: perhaps good enough."""
         self._ceiling: dict[int, int] = {}
-        """For each multiplier the largest scale that was fully tried and did not agree."""
-        self._best: tuple[float, Arguments] | None = None
+        """For each multiplier the largest scale that gave a wrong answer."""
+        self._best: tuple[tuple[int, int], Arguments] | None = None
 
     def choose(self) -> Choice:
-        """Return the cheapest choice that agrees well enough; raises UnsupportedModel that says the best found."""
-        enough: Choice | None = None
-        dearest = inf
-        for plan in self._plans():
-            if plan.price > dearest:
-                break
-            choice = self._try(plan.arguments)
-            if choice is not None and choice.agreement == 1:
+        """Return the cheapest choice that agrees well enough; raises UnsupportedModel that says the best found.
+
+        One that agrees on every sample is preferred while it is nearly as cheap.
+        """
+        for plan in sorted(plans(self.trial.layout, self.options), key=lambda plan: plan.price):
+            self._push(plan)
+        while self._queue:
+            price, _, plan = heapq.heappop(self._queue)
+            choice = self._settle(price / NEARLY_AS_CHEAP)
+            if choice is not None:
                 return choice
-            if choice is not None and enough is None:
-                enough, dearest = choice, plan.price * NEARLY_AS_CHEAP
-        if enough is None:
-            raise self._nothing_found()
-        return replace(enough, tried=self.tried)
-
-    def _plans(self) -> list[Plan]:
-        """Return all layouts at all sensible k, cheapest first; raises EzklFailed where ezkl takes no layout."""
-        options = self.options
-        plans: list[Plan] = []
-        failure: EzklFailed | None = None
-        seen: set[tuple[object, ...]] = set()
-        for multiplier in _fixed_or(options.scale_rebase_multiplier, MULTIPLIERS):
-            for legs in _fixed_or(options.decomp_legs, LEGS):
-                for inner in _fixed_or(options.num_inner_cols, INNER):
-                    sketch = Arguments(
-                        input_scale=_fixed_or(options.input_scale, (7,))[0],
-                        param_scale=_fixed_or(options.param_scale, (7,))[0],
-                        multiplier=multiplier,
-                        base=2**10,
-                        legs=legs,
-                        inner=inner,
-                    )
-                    try:
-                        layout = self.trial.layout(sketch)
-                    except EzklFailed as error:
-                        failure = failure or error
-                        continue
-                    # Once nothing is left to cut back, a higher multiplier changes nothing.
-                    same = (legs, inner, layout.cells, *layout.settings["model_output_scales"])
-                    if same not in seen:
-                        seen.add(same)
-                        plans += self._sizes(layout)
-        if not plans and failure is not None:
-            raise failure
-        return sorted(plans, key=lambda plan: (plan.price, plan.arguments.multiplier, plan.arguments.legs))
-
-    def _sizes(self, layout: Layout) -> list[Plan]:
-        options = self.options
-        least = cost.least_logrows(layout)
-        sizes = range(max(MIN_LOGROWS, least - FEWER), min(options.max_logrows, max(least + 1, TRIED_LOGROWS)) + 1)
-        plans = []
-        for k in _fixed_or(options.logrows, sizes):
-            base = options.decomp_base or 1 << min(k - 1, MAX_BITS // layout.arguments.legs)
-            arguments = replace(layout.arguments, logrows=k, base=base, lookup_range=(-1, 1))
-            shape = cost.shape(layout, arguments)
-            if shape is not None:
-                plans.append(Plan(arguments, shape.price))
-        return plans
-
-    def _try(self, arguments: Arguments) -> Choice | None:
-        """Return the choice of the largest scale that fits and agrees, or None where these arguments have none."""
-        fixed = self.options.input_scale
-        floor_scale = max(MIN_SCALE, self._ceiling.get(arguments.multiplier, MIN_SCALE - 1) + 1)
-        low, high = (floor_scale, MAX_SCALE) if fixed is None else (fixed, fixed)
-        while low <= high:
-            scaled = self._largest(arguments, low, high)
-            if scaled is None:
-                return None
-            self.tried += 1
-            share = self.trial.agreement(scaled)
-            if share is None:  # a sample that was no probe leaves the range
-                high = scaled.input_scale - 1
+            if not plan.fitted:
+                self._fit(plan)
                 continue
-            self.progress(f"scale {scaled.input_scale}, 2^{scaled.logrows} rows: {share:.1%} agree")
-            if self._best is None or share > self._best[0]:
-                self._best = (share, scaled)
-            if share < 1:
-                self._ceiling[arguments.multiplier] = scaled.input_scale
-            if share < self.options.min_agreement:
-                return None
-            return Choice(self.trial.layout(scaled), share, len(self.trial.picked), self.tried)
-        return None
+            choice = self._try(plan)
+            if choice is not None:
+                return self._settle(price / NEARLY_AS_CHEAP) or choice
+        choice = self._settle(float("inf"))
+        if choice is None:
+            raise self._nothing_found()
+        return choice
+
+    def _push(self, plan: Plan) -> None:
+        # The number keeps the order of equals, and plans from being compared.
+        heapq.heappush(self._queue, (plan.price, next(self._numbers), plan))
+
+    def _fit(self, plan: Plan) -> None:
+        """Give a plan the largest scale that the probes fit, and queue it again at what it costs then."""
+        arguments, fixed = plan.arguments, self.options.input_scale
+        low = max(MIN_SCALE if fixed is None else fixed, self._ceiling.get(arguments.multiplier, -1) + 1)
+        scaled = self._largest(arguments, low, plan.high if fixed is None else min(fixed, plan.high))
+        shape = None if scaled is None else cost.shape(self.trial.layout(scaled), scaled)
+        if scaled is not None and shape is not None:
+            self._push(Plan(scaled, shape.price, scaled.input_scale, fitted=True))
 
     def _largest(self, arguments: Arguments, low: int, high: int) -> Arguments | None:
         """Return the arguments at the largest scale in [low, high] whose values fit, by bisection over the probes."""
@@ -183,6 +93,46 @@ class Search:
                 found, low = fitting, middle + 1
         return found
 
+    def _try(self, plan: Plan) -> Choice | None:
+        """Return the plan as the choice if it answers the hardest samples as the float model does."""
+        arguments = plan.arguments
+        if arguments.input_scale <= self._ceiling.get(arguments.multiplier, -1):
+            return None
+        self.tried += 1
+        tally = self.trial.count(arguments, self.trial.picked, most=0)
+        if tally is None:  # a sample that was no probe leaves the range
+            self._fit(replace(plan, high=arguments.input_scale - 1))
+            return None
+        self._remember(tally, arguments)
+        if tally.wrong == 0:
+            return self._choice(arguments, tally)
+        self._ceiling[arguments.multiplier] = arguments.input_scale
+        self._partial.append(plan)
+        return None
+
+    def _settle(self, price: float) -> Choice | None:
+        """Return the first plan below a price that answers enough samples rightly."""
+        while self._partial and self._partial[0].price < price:
+            arguments = self._partial.pop(0).arguments
+            everything = self.trial.everything
+            tally = self.trial.count(arguments, everything, most=self.allowed) if self.allowed else None
+            if tally is not None:
+                self._remember(tally, arguments)
+                if tally.wrong <= self.allowed:
+                    return self._choice(arguments, tally)
+        return None
+
+    def _choice(self, arguments: Arguments, tally: Tally) -> Choice:
+        return Choice(self.trial.layout(arguments), tally.share, tally.done, self.tried)
+
+    def _remember(self, tally: Tally, arguments: Arguments) -> None:
+        self.progress(
+            f"scale {arguments.input_scale}, 2^{arguments.logrows} rows: {tally.wrong} of {tally.done} answers differ"
+        )
+        # The samples come hardest first: what fails later is better.
+        if self._best is None or (tally.done, -tally.wrong) > self._best[0]:
+            self._best = ((tally.done, -tally.wrong), arguments)
+
     def _nothing_found(self) -> UnsupportedModel:
         if self._best is None:
             return UnsupportedModel(
@@ -190,14 +140,11 @@ class Search:
                 hint="leave scales, decomp_base, decomp_legs and logrows to the search, or scale the model's inputs",
             )
         arguments = self._best[1]
-        share = self.trial.agreement(arguments, to_the_end=True) or 0.0
+        tally = self.trial.count(arguments, self.trial.everything)
+        share = tally.share if tally is not None else 0.0
         return UnsupportedModel(
-            f"the best ezkl circuit found agrees with the float model on {share:.1%} of {len(self.trial.picked)} "
+            f"the best ezkl circuit found agrees with the float model on {share:.1%} of {len(self.trial.everything)} "
             f"samples, not on {self.options.min_agreement:.1%} (input_scale={arguments.input_scale}, "
             f"scale_rebase_multiplier={arguments.multiplier}, logrows={arguments.logrows})",
             hint=f"accept it with -o min_agreement={floor(share * 1000) / 1000:g}, or free settings that you fixed",
         )
-
-
-def _fixed_or(value: int | None, choices: Sequence[int]) -> Sequence[int]:
-    return choices if value is None else (value,)

@@ -36,7 +36,7 @@ class EzklSettings(Settings):
         0.99, description="share of the samples on which the circuit must answer as the float model does"
     )
     max_samples: Annotated[int, Field(ge=1)] = Field(
-        128, description="how many of the samples are tried, evenly spread; the rest are not looked at"
+        48, description="how many samples are tried, the hardest ones; all of them once one of these goes wrong"
     )
     input_scale: Bits | None = Field(None, description="bits behind the binary point of inputs")
     param_scale: Bits | None = Field(None, description="bits behind the binary point of weights")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from math import ceil, floor
+from operator import ge, le
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +17,40 @@ from balance_ezkl.circuit import Arguments, Layout, compile_circuit, lay_out
 from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from balance_core.contracts import Samples
     from balance_core.records import TensorSpec
+    from balance_ezkl.crew import Crew
     from balance_ezkl.settings import EzklSettings
 
-NO_CONTEXT = bytes(witness.CONTEXT_BYTES)
+
+TABLE_COLUMNS = 4
+"""How many columns a lookup table may spread over."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of so many samples were answered otherwise than by the float model."""
+
+    wrong: int
+    done: int
+
+    @property
+    def share(self) -> float:
+        """The share that agrees."""
+        return 1 - self.wrong / self.done
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was learned about a scale of inputs and weights, under some limit on the size of values."""
+
+    scales: tuple[int, int]
+    limit: int
+    lookups: tuple[int, int] | None
+    """The range of what was looked up in tables; None where a value reached the limit."""
 
 
 class Trial:
@@ -34,22 +62,25 @@ class Trial:
         interface: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
         samples: Samples,
         options: EzklSettings,
-        scratch: Path,
+        place: tuple[Path, Crew],
     ) -> None:
-        self.graph, self.samples, self.options, self.scratch = graph, samples, options, scratch
+        self.graph, self.samples, self.options = graph, samples, options
+        self.scratch, self.crew = place
         self.input_specs, self.output_specs = interface
-        self.picked = _spread(_count(samples), options.max_samples)
         self.yardstick = Yardstick.of(samples.outputs)
+        self.everything = self.yardstick.hardest_first(range(_count(samples)))
+        self.picked = _spread(self.everything, options.max_samples, front=self.yardstick.has_margins)
         self.probes = self._extremes()
         self._layouts: dict[Arguments, Layout] = {}
-        self._too_narrow: dict[tuple[int, int, int], int] = {}
-        self._wide_enough: dict[tuple[int, int, int], tuple[int, tuple[int, int]]] = {}
+        self._has_tables = False
+        self._known: dict[int, list[Probe]] = {}
 
     def layout(self, arguments: Arguments) -> Layout:
         """Return the layout under these arguments; raises EzklFailed."""
         known = self._layouts.get(arguments)
         if known is None:
             known = self._layouts[arguments] = lay_out(self.graph, arguments, self.options, self.scratch)
+            self._has_tables = self._has_tables or known.lookups > 0
         return known
 
     def fit(self, arguments: Arguments, scale: int) -> Arguments | None:
@@ -60,40 +91,56 @@ class Trial:
             input_scale=scale if options.input_scale is None else options.input_scale,
             param_scale=scale if options.param_scale is None else options.param_scale,
         )
-        key = scaled.input_scale, scaled.param_scale, scaled.multiplier
-        limit = scaled.with_room(options.headroom_bits).limit
-        if limit <= self._too_narrow.get(key, 0):
-            return None
-        enough, lookups = self._wide_enough.get(key, (limit + 1, (0, 0)))
-        if limit < enough:
-            try:
-                found = [seen for _, seen in self._answers(scaled, self.probes)]
-            except (ConfigError, EzklFailed):
-                self._too_narrow[key] = limit
+        found = self._probe(scaled)
+        return None if found is None else self._with_tables(scaled, found)
+
+    def _probe(self, arguments: Arguments) -> tuple[int, int] | None:
+        """Return the range of what the probes look up in tables, or None where a probe leaves the range of values.
+
+        A larger scale needs a wider range, which spares most probes.
+        """
+        known = self._known.setdefault(arguments.multiplier, [])
+        scales = arguments.input_scale, arguments.param_scale
+        limit = arguments.with_room(self.options.headroom_bits).limit
+        for probe in known:
+            no_less = all(map(le, scales, probe.scales)), all(map(ge, scales, probe.scales))
+            if probe.lookups is None and no_less[1] and limit <= probe.limit:
                 return None
-            lookups = min(low for low, _ in found), max(high for _, high in found)
-            self._wide_enough[key] = limit, lookups
-        return self._with_tables(scaled, lookups)
+            if (
+                probe.lookups is not None
+                and no_less[0]
+                and limit >= probe.limit
+                and (no_less[1] or not self._has_tables)
+            ):
+                return probe.lookups
+        try:
+            seen = [answer.lookups for answer in self._answers(arguments, self.probes)]
+        except (ConfigError, EzklFailed):
+            lookups = None
+        else:
+            lookups = min(low for low, _ in seen), max(high for _, high in seen)
+        known.append(Probe(scales, limit, lookups))
+        return lookups
 
-    def agreement(self, arguments: Arguments, *, to_the_end: bool = False) -> float | None:
-        """Return the share of samples that are answered as the float model does, or None where one leaves the range.
+    def count(self, arguments: Arguments, indices: Sequence[int], *, most: int | None = None) -> Tally | None:
+        """Count the samples that are answered otherwise than by the float model; None where one leaves the range.
 
-        Unless asked to go to the end it stops once the share wanted is out of reach, and tells the share so far.
+        With `most` it gives up once more than so many are wrong.
         """
         scales = self.layout(arguments).settings["model_output_scales"]
-        allowed = floor(len(self.picked) * (1 - self.options.min_agreement) + 1e-9)
         wrong = done = 0
         try:
-            for index, (outputs, lookups) in zip(self.picked, self._answers(arguments, self.picked), strict=True):
-                if not self._covers(arguments, lookups):
-                    return None
-                done += 1
-                wrong += not self._agrees(index, outputs, scales)
-                if wrong > allowed and not to_the_end:
-                    break
+            with closing(self._answers(arguments, indices)) as answers:
+                for index, answer in zip(indices, answers, strict=True):
+                    if not self._covers(arguments, answer.lookups):
+                        return None
+                    done += 1
+                    wrong += not self._agrees(index, answer.outputs, scales)
+                    if most is not None and wrong > most:
+                        break
         except ConfigError:
             return None
-        return 1 - wrong / done
+        return Tally(wrong, done)
 
     def _with_tables(self, arguments: Arguments, lookups: tuple[int, int]) -> Arguments | None:
         """Return the arguments with tables as wide as the probes need and a margin, or None where they do not fit."""
@@ -104,27 +151,25 @@ class Trial:
             floor(options.lookup_safety_margin * lookups[0]) - 1,
             ceil(options.lookup_safety_margin * lookups[1]) + 1,
         )
-        # A table of one column: what does not fit costs a lookup argument more for each column of the circuit.
-        widest = (1 << (arguments.logrows - 1)) - 16
+        # More columns than these, and the table's selector has a higher degree than the circuit's other gates.
+        widest = TABLE_COLUMNS * ((1 << arguments.logrows) - 16) // 2
         return replace(arguments, lookup_range=(low, high)) if -widest <= low and high <= widest else None
 
     def _covers(self, arguments: Arguments, lookups: tuple[int, int]) -> bool:
         low, high = arguments.lookup_range
-        return not self.layout(arguments).lookups or low <= lookups[0] <= lookups[1] <= high
+        return not self._has_tables or low <= lookups[0] <= lookups[1] <= high
 
-    def _answers(
-        self, arguments: Arguments, indices: Sequence[int]
-    ) -> Iterator[tuple[list[list[int]], tuple[int, int]]]:
-        """Yield outputs and lookup inputs of samples, within the range of values less the headroom."""
+    def _answers(self, arguments: Arguments, indices: Sequence[int]) -> Generator[witness.Answer]:
+        """Yield the answers to samples, within the range of values less the headroom."""
         narrow = replace(arguments.with_room(self.options.headroom_bits), lookup_range=(-1, 1))
         layout = self.layout(narrow)
         compiled = self.scratch / "candidate"
         compile_circuit(self.graph, layout, compiled, self.scratch)
         scales = layout.settings["model_input_scales"][1:]
-        for index in indices:
-            values = witness.quantise_all(self._sample(index), self.input_specs, scales, narrow.limit)
-            answer = witness.compute(compiled, values, NO_CONTEXT)
-            yield answer.outputs, answer.lookups
+        samples = [
+            witness.quantise_all(self._sample(index), self.input_specs, scales, narrow.limit) for index in indices
+        ]
+        yield from self.crew.answers(compiled, samples)
 
     def _sample(self, index: int) -> Mapping[str, np.ndarray]:
         return {name: array[index] for name, array in self.samples.inputs.items()}
@@ -141,19 +186,20 @@ class Trial:
         """Return the samples with the largest inputs and outputs, which are the first to leave a range."""
         found = []
         for array in (*self.samples.inputs.values(), *self.samples.outputs.values()):
-            sizes = np.abs(np.asarray(array, dtype=np.float64)[self.picked]).reshape(len(self.picked), -1)
-            found.append(self.picked[int(np.argmax(sizes.max(axis=1, initial=0.0)))])
+            sizes = np.abs(np.asarray(array, dtype=np.float64)).reshape(len(array), -1).max(axis=1, initial=0.0)
+            found.append(int(np.argmax(sizes)))
         return sorted(set(found))
 
 
 def _count(samples: Samples) -> int:
-    return min((len(array) for array in samples.inputs.values()), default=0)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """Return at most so many indices, evenly spread over all samples."""
+    count = min((len(array) for array in samples.inputs.values()), default=0)
     if count == 0:
         raise ConfigError("a circuit cannot be chosen without samples", hint="give at least one input")
-    if count <= most:
-        return list(range(count))
-    return [index * count // most for index in range(most)]
+    return count
+
+
+def _spread(indices: Sequence[int], most: int, *, front: bool) -> list[int]:
+    """Return at most so many: the first ones, or evenly spread ones."""
+    if len(indices) <= most or front:
+        return list(indices[:most])
+    return [indices[index * len(indices) // most] for index in range(most)]

@@ -84,8 +84,8 @@ def check(key: ReadKey, contents: container.Contents, folder: Path) -> None:
 def _statement(key: ReadKey, residues: Sequence[int], circuit_id: str) -> Statement:
     """Decode the public values: context, inputs, outputs; raises InvalidProof for values out of their range.
 
-    A circuit may leave it to its verifier that inputs stay in the range that values are checked against. Outputs follow
-    from values in that range, and are what they seem as long as they are far below the field's order.
+    A circuit may leave it to its verifier that inputs stay in the range of checked values. Outputs follow
+    from such values, and are what they seem as long as they are far below the field's order.
     """
     values = iter(residues)
     context = _context(_take(values, CONTEXT))
