@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from balance_core import contracts, registry
 from balance_core.errors import ConfigError, PluginNotFound
 from balance_core.settings import Settings
+from balance_core.workspace import HOME_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from balance_core.contracts import Plugin
 
@@ -46,6 +48,15 @@ class PluginConformance:
     def make(cls, **settings: Any) -> Any:
         """Return a new instance, with the test's settings and these."""
         return make(cls.kind, getattr(cls, cls.attribute), {**cls.settings, **settings})
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def data_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+        """A data folder of the class's own, so that no case touches the user's."""
+        folder = tmp_path_factory.mktemp("data")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(HOME_VARIABLE, str(folder))
+            yield folder
 
     def test_it_says_which_contracts_it_speaks(self) -> None:
         """The plugin itself writes down the version of the contracts that it was written for, as a number."""

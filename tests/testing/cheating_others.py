@@ -153,5 +153,5 @@ class CannotBeStopped(Executing):
 
     def close(self):
         for future in self.__dict__.get("deaf", ()):
-            del future.cancel
+            future.__dict__.pop("cancel", None)
         super().close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 
 
@@ -40,6 +43,12 @@ def run_kit(folder, source: str) -> Findings:
     found = Findings()
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(folder)]
     options += ["-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "tmp"), "-W", "error"]
-    found.exit_code = pytest.main([*options, str(folder / "test_kit.py")], plugins=[found])
+    home = os.environ.get("HOME", "")
+    os.environ["HOME"] = str(folder)  # a cheat may write anywhere
+    try:
+        with contextlib.chdir(folder):
+            found.exit_code = pytest.main([*options, str(folder / "test_kit.py")], plugins=[found])
+    finally:
+        os.environ["HOME"] = home
     assert found.exit_code in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}, found.broken
     return found
