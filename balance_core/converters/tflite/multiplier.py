@@ -1,0 +1,103 @@
+"""TensorFlow Lite's integer arithmetic: reals as 31-bit multipliers and shifts, and its two roundings.
+
+A real factor r is M * 2^(shift - 31) with M of 31 bits (`quantise_multiplier`). x * r is computed as
+rounding_shift((x * 2^max(shift, 0) * M + 2^30) >> 31, max(-shift, 0)): the first rounding takes halves up, the
+second, by the power of two that is left, halves away from zero. (gemmlowp's SaturatingRoundingDoublingHighMul and
+RoundingDivideByPOT, as TensorFlow Lite's reference kernels compose them; without the saturation, which needs both
+factors to be -2^31.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from balance_core.integer.facts import Inadmissible
+
+if TYPE_CHECKING:
+    from balance_core.converters.exact import ExactGraph, Tensor
+
+HALF_BITS = 31
+_ROOM = 2**29
+"""An accumulator beyond this is bounded by its actual weights, so that its product with a multiplier is safe."""
+
+
+def quantise_multiplier(real: float) -> tuple[int, int]:
+    """Return M and shift of a real factor, which is at least 0; less than about 2^-31 becomes 0."""
+    if not 0 <= real < 2.0**30:
+        raise Inadmissible(f"the quotient of scales {real} is out of range")
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    integer = math.floor(fraction * 2**HALF_BITS + 0.5)
+    if integer == 2**HALF_BITS:
+        integer //= 2
+        shift += 1
+    return (0, 0) if shift < -HALF_BITS else (integer, shift)
+
+
+def multiplied(x: int, multiplier: int, shift: int) -> int:
+    """Return x times a quantised multiplier, for the entries of tables."""
+    high = (x * 2 ** max(shift, 0) * multiplier + 2 ** (HALF_BITS - 1)) >> HALF_BITS
+    return rounded_away(high, 2 ** max(-shift, 0))
+
+
+def rounded_away(x: int, divisor: int) -> int:
+    """Return x / divisor to the nearest integer, halves away from zero."""
+    magnitude = (2 * abs(x) + divisor) // (2 * divisor)
+    return magnitude if x >= 0 else -magnitude
+
+
+def round_half_away(x: float) -> int:
+    """Return the nearest integer, halves away from zero."""
+    return int(math.copysign(math.floor(abs(x) + 0.5), x))
+
+
+def multiply(graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis: int = 0) -> Tensor:
+    """Multiply by one quantised multiplier, or by one for each index of an axis."""
+    axes = len(x.shape)
+    left = [multiplier << max(shift, 0) for multiplier, shift in factors]
+    right = [max(-shift, 0) for _, shift in factors]
+    if len(factors) == 1:
+        product = graph.times(x, left[0])
+    else:
+        shape = [1] * axes
+        shape[axis] = len(factors)
+        top = (1 << max(left).bit_length()) - 1
+        product = graph.mul(x, graph.weight(np.array(left).reshape(shape), 0, top))
+    high = graph.rescale(product, 2**HALF_BITS)
+    if len(set(right)) == 1:
+        return graph.rescale_away(high, 2 ** right[0])
+    return _by_shift(graph, high, right, axis)
+
+
+def _by_shift(graph: ExactGraph, x: Tensor, shifts: list[int], axis: int) -> Tensor:
+    """Shift each index of an axis by its own number of bits: those of one number together, then back into order."""
+    from balance_core.converters.exact import positions
+
+    places = np.moveaxis(positions(x.shape), axis, 0)
+    numbers = np.array(shifts)
+    parts, order = [], []
+    for shift in sorted(set(shifts)):
+        chosen = np.flatnonzero(numbers == shift)
+        parts.append(graph.rescale_away(graph.wire(np.moveaxis(places[chosen], 0, axis), x), 2**shift))
+        order.extend(chosen.tolist())
+    joined = graph.concatenate(parts, axis)
+    back = np.argsort(np.array(order))
+    return graph.wire(np.take(positions(joined.shape), back, axis=axis), joined)
+
+
+def bounded(graph: ExactGraph, accumulator: Tensor, bound: int) -> Tensor:
+    """Return an accumulator with an interval in which it can be multiplied.
+
+    `bound` is the largest magnitude that it has for the actual weights. Where the interval that holds for any weights
+    is too wide, saturating at the next power of two changes nothing, and bounds it.
+    """
+    if accumulator.fact.magnitude < _ROOM:
+        return accumulator
+    if bound >= 2**30:
+        raise Inadmissible(f"its sums reach {bound}, beyond the 30 bits that can be rescaled")
+    end = 1 << bound.bit_length()
+    return graph.clamp(accumulator, -end, end)
