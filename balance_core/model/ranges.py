@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import numpy_helper
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def declared(proto: ModelProto, name: str) -> Range | None:
     """Return the least and largest value of the input that the model tells apart, or None when it does not say.
 
-    Values outside count as the nearest end in the model itself, so that nothing is lost where only these are admitted.
+    In the model itself values outside count as the nearest end, so nothing is lost where only these are admitted.
     """
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     found: set[Range] = set()
@@ -26,7 +27,7 @@ def declared(proto: ModelProto, name: str) -> Range | None:
         if bounds is None:
             return None
         ends = [numpy_helper.to_array(constants[bound]).reshape(-1) for bound in bounds if bound in constants]
-        if len(ends) != 2 or any(end.size != 1 for end in ends) or not ends[0][0] <= ends[1][0]:
+        if len(ends) != 2 or any(end.size != 1 or not np.isfinite(end).all() for end in ends) or ends[0] > ends[1]:
             return None
         found.add((ends[0][0].item(), ends[1][0].item()))
     return found.pop() if len(found) == 1 else None
