@@ -63,29 +63,22 @@ class Model:
             inputs=self.inputs,
             outputs=self.outputs,
             operators=self.operators,
-            form="onnx" if self.integer is None else "integer",
-            sha256=hashlib.sha256(body).hexdigest(),
         ).to_json()
-        return b"".join([_MAGIC, len(header).to_bytes(4, "big"), header, body])
+        body = b"".join([len(header).to_bytes(4, "big"), header, self.onnx])
+        return b"".join([_MAGIC, hashlib.sha256(body).digest(), body])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Unpack what `to_bytes` wrote, and nothing else: raises ConfigError.
 
-        The description is that of the packer: unpack only what comes from a place that you trust.
+        A digest inside finds damage, not deceit: unpack only what comes from a place that you trust.
         """
-        start = len(_MAGIC) + 4
-        size = int.from_bytes(data[len(_MAGIC) : start], "big")
-        if data[: len(_MAGIC)] != _MAGIC or size > _MAX_HEADER_BYTES or len(data) < start + size:
-            raise ConfigError("this is no packed model", hint="load models from .onnx files with load()")
-        header = _Header.from_json(data[start : start + size], max_size=_MAX_HEADER_BYTES)
-        body = data[start + size :]
-        if hashlib.sha256(body).hexdigest() != header.sha256:
-            raise ConfigError("the packed model is damaged: its graph does not match its digest")
-        onnx, integer = (body, None) if header.form == "onnx" else (b"", body)
-        return cls(
-            header.model_id, header.name, header.inputs, header.outputs, header.operators, onnx, integer=integer
-        )
+        magic, digest, body = data[: len(_MAGIC)], data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
+        if magic != _MAGIC or hashlib.sha256(body).digest() != digest:
+            raise ConfigError("this is no packed model, or a damaged one", hint="load models from .onnx files")
+        start = 4 + int.from_bytes(body[:4], "big")
+        header = _Header.from_json(body[4:start], max_size=_MAX_HEADER_BYTES)
+        return cls(header.model_id, header.name, header.inputs, header.outputs, header.operators, body[start:])
 
 
 class _Header(Record):

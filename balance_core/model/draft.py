@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from balance_core.errors import ConfigError
-from balance_core.model import tensors
+from balance_core.model import ml, tensors
 from balance_core.model.graph import domain, live, opsets, ordered
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Draft:
     versions: dict[str, int]
     types: dict[str, TypeProto] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set, init=False)
+    _taken: dict[str, int] = field(default_factory=dict, init=False)
 
     @classmethod
     def of(cls, proto: ModelProto) -> Self:
@@ -50,27 +50,26 @@ class Draft:
             versions=opsets(proto.opset_import),
             metadata={entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(LABELS_KEY)},
         )
-        for tensor in (*graph.initializer, *map(tensors.dense, graph.sparse_initializer)):
-            draft._define(tensor.name, tensor)
-        for value in graph.input:
-            if value.name not in draft.constants:  # an input with an initialiser is a constant
-                draft.inputs[value.name] = TypeProto.FromString(value.type.SerializeToString())
-        if len(set(draft.outputs)) < len(draft.outputs):
-            raise ConfigError("the model names one value as two of its outputs")
+        constants = [(tensor.name, tensor) for tensor in graph.initializer]
+        constants += [(sparse.values.name, tensors.dense(sparse)) for sparse in graph.sparse_initializer]
         for node in graph.node:
             tensor = tensors.of_constant(node)
             if tensor is None:
                 draft.nodes.append(NodeProto.FromString(node.SerializeToString()))
             else:
-                draft._define(node.output[0], tensor)
+                constants.append((node.output[0], tensor))
+        for name, tensor in constants:
+            if name in draft.constants:
+                raise ConfigError(f"the value {name!r} is defined twice")
+            tensors.check(tensor)
+            draft.constants[name] = tensor
+        for value in graph.input:
+            if value.name not in draft.constants:  # an input with an initialiser is a constant
+                draft.inputs[value.name] = TypeProto.FromString(value.type.SerializeToString())
+        if len(set(draft.outputs)) < len(draft.outputs):
+            raise ConfigError("the model names one value as two of its outputs")
         draft.clean()
         return draft
-
-    def _define(self, name: str, tensor: TensorProto) -> None:
-        if name in self.constants or name in self.inputs:
-            raise ConfigError(f"the value {name!r} is defined twice")
-        tensors.check(tensor)
-        self.constants[name] = tensor
 
     def clean(self) -> None:
         """Sort the nodes and drop those, and the constants, that no output depends on."""
@@ -89,6 +88,16 @@ class Draft:
         tensor = self.constants.get(name)
         return None if tensor is None else tensors.array(tensor)
 
+    def define(self, name: str, values: np.ndarray) -> str:
+        """Add a constant, and return its name."""
+        tensor = self.constants[name] = tensors.of_array(values, name)
+        self.types[name] = tensors.type_of(tensor)
+        return name
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the fixed shape of a value, None where it is not known."""
+        return ml.shape(self.types.get(name))
+
     def readers(self) -> dict[str, list[NodeProto]]:
         """Return the nodes that read each value, without those inside subgraphs."""
         result: dict[str, list[NodeProto]] = {}
@@ -100,12 +109,13 @@ class Draft:
     def fresh(self, stem: str) -> str:
         """Return a value name that was never in use."""
         if not self._taken:
-            self._taken.update(self.inputs, self.constants, *(node.output for node in self.nodes))
-        name, number = stem, 0
+            names = self.inputs.keys() | self.constants.keys() | {name for node in self.nodes for name in node.output}
+            self._taken.update(dict.fromkeys(names, 0))
+        name = stem
         while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}"
-        self._taken.add(name)
+            self._taken[stem] = self._taken.get(stem, 0) + 1
+            name = f"{stem}_{self._taken[stem]}"
+        self._taken[name] = 0
         return name
 
     def proto(self) -> ModelProto:

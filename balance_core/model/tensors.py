@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from balance_core.errors import ConfigError, UnsupportedModel
 
@@ -79,6 +79,11 @@ def raw(tensor: TensorProto) -> bytes:
 def array(tensor: TensorProto) -> np.ndarray:
     """Return the elements as an array that may share memory with the tensor: do not write to it."""
     return numpy_helper.to_array(tensor)
+
+
+def type_of(tensor: TensorProto) -> TypeProto:
+    """Return the tensor's type with its shape."""
+    return helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims))
 
 
 def of_array(values: np.ndarray, name: str = "") -> TensorProto:

@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper
 from balance_core.errors import UnsupportedModel
 from balance_core.model import tensors
 from balance_core.model.graph import label
-from balance_core.model.ml import attributes, shape
+from balance_core.model.ml import attributes
 
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
@@ -41,7 +41,7 @@ class Build:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the fixed shape of one of the node's own inputs."""
-        sizes = shape(self.draft.types.get(name))
+        sizes = self.draft.shape(name)
         if sizes is None:
             raise UnsupportedModel(f"the shape of {name!r} is not known")
         return sizes
@@ -49,9 +49,7 @@ class Build:
     def constant(self, values: np.ndarray | list[int]) -> str:
         """Add a constant and return its name; a list becomes int64."""
         array = np.asarray(values, dtype=np.int64) if isinstance(values, list) else values
-        name = self.draft.fresh(f"{label(self.node)}/constant")
-        self.draft.constants[name] = tensors.of_array(array, name)
-        return name
+        return self.draft.define(self.draft.fresh(f"{label(self.node)}/constant"), array)
 
     def floats(self, values: Any) -> str:
         """Add a constant of float32 and return its name."""

@@ -9,7 +9,7 @@ from onnx import NodeProto, helper
 
 from balance_core.model import tensors
 from balance_core.model.graph import domain
-from balance_core.model.ml import attributes, shape
+from balance_core.model.ml import attributes
 
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
@@ -132,7 +132,7 @@ class _Fusion:
 
     def _scale_product(self, node: NodeProto, scale: np.ndarray) -> bool:
         """Scale the columns of x @ W, where the channels are the last of two axes."""
-        weights, sizes = self._float64(node.input[1]), shape(self.draft.types.get(node.input[0]))
+        weights, sizes = self._float64(node.input[1]), self.draft.shape(node.input[0])
         if weights is None or weights.ndim != 2 or sizes is None or len(sizes) != 2:
             return False
         node.input[1] = self._new(f"{node.input[1]}_fused", weights * scale, node.input[1])
@@ -144,7 +144,5 @@ class _Fusion:
 
     def _new(self, stem: str, values: np.ndarray, like: str) -> str:
         """Add a constant of the same element type as another one, and return its name."""
-        name = self.draft.fresh(stem)
         dtype = tensors.array(self.draft.constants[like]).dtype
-        self.draft.constants[name] = tensors.of_array(values.astype(dtype), name)
-        return name
+        return self.draft.define(self.draft.fresh(stem), values.astype(dtype))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onnx import AttributeProto, helper
 
 from balance_core.model.graph import domain, schema
-from balance_core.model.ml import attributes, shape
+from balance_core.model.ml import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +39,13 @@ def _windows(node: NodeProto, draft: Draft) -> None:
     if domain(node.domain) or node.op_type not in _CONVOLUTIONS | _POOLS:
         return
     given = attributes(node)
-    sizes = shape(draft.types.get(node.input[0]))
+    sizes = draft.shape(node.input[0])
     if sizes is None:
         return
     rank = len(sizes) - 2
     new: dict[str, Sequence[int]] = {}
     if node.op_type in _CONVOLUTIONS and "kernel_shape" not in given:
-        weights = shape(draft.types.get(node.input[3 if node.op_type == "QLinearConv" else 1]))
+        weights = draft.shape(node.input[3 if node.op_type == "QLinearConv" else 1])
         if weights is None:
             return
         new["kernel_shape"] = given["kernel_shape"] = weights[2:]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import helper
 
-from balance_core.model import tensors
 from balance_core.model.graph import domain
-from balance_core.model.ml import DOMAIN, attributes, shape
+from balance_core.model.ml import DOMAIN, attributes
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -55,11 +54,11 @@ def _is_idle(node: NodeProto, draft: Draft) -> bool:
         case "Identity":
             return True
         case "Dropout":
-            sizes = shape(draft.types.get(node.input[0]))
+            sizes = draft.shape(node.input[0])
             if is_training(node, draft) or sizes is None:
                 return False
             if len(node.output) > 1 and node.output[1]:  # the mask says that nothing was dropped
-                draft.constants[node.output[1]] = tensors.of_array(np.ones(sizes, dtype=np.bool_), node.output[1])
+                draft.define(node.output[1], np.ones(sizes, dtype=np.bool_))
             return True
         case "Cast":
             kind = draft.types.get(node.input[0])

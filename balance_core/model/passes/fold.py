@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.model import ml, tensors
 from balance_core.model.graph import domain, issue, label, needs, operator, schema
-from balance_core.model.passes import branches
+from balance_core.model.passes import branches, guard
 
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
@@ -59,7 +59,7 @@ class _Fold:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.types = draft.types | draft.inputs
-        self.types |= {name: _type(tensor) for name, tensor in draft.constants.items()}
+        self.types |= {name: tensors.type_of(tensor) for name, tensor in draft.constants.items()}
         self.imports = [OperatorSetIdProto(domain=name, version=number) for name, number in draft.versions.items()]
         self.budget = FREE_BYTES + FREE_FACTOR * sum(map(tensors.nbytes, draft.constants.values()))
 
@@ -91,7 +91,7 @@ class _Fold:
     def _define(self, name: str, tensor: TensorProto, node: NodeProto) -> None:
         self._spend(tensors.nbytes(tensor), node)
         self.draft.constants[name] = tensor
-        self.types[name] = _type(tensor)
+        self.types[name] = tensors.type_of(tensor)
 
     def _spend(self, size: int, node: NodeProto) -> None:
         self.budget -= size
@@ -103,6 +103,7 @@ class _Fold:
         definition, read = schema(node, self.draft.versions), needs(node)
         if definition is None or not read <= self.types.keys() or self._is_typed(node):
             return
+        guard.check(node, [_rank(self.types.get(name)) for name in node.input])
         small = {
             name: self.draft.constants[name]
             for name in node.input
@@ -172,5 +173,5 @@ class _Fold:
         return sum(sizes) * inner <= MAX_FOLDED_WORK
 
 
-def _type(tensor: TensorProto) -> TypeProto:
-    return helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims))
+def _rank(kind: TypeProto | None) -> int | None:
+    return None if kind is None or not kind.tensor_type.HasField("shape") else len(kind.tensor_type.shape.dim)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from balance_core.model import tensors
 from balance_core.model.draft import LABELS_KEY
 from balance_core.model.graph import domain
 from balance_core.model.ml import DOMAIN, attributes
@@ -51,7 +50,7 @@ def number(draft: Draft) -> None:
         if tensor.data_type == TensorProto.STRING and _is_only_moved(key, draft):
             names[key] = _texts(tensor.string_data)
             numbers = np.arange(len(tensor.string_data), dtype=np.int64).reshape(tuple(tensor.dims))
-            draft.constants[key] = tensors.of_array(numbers, key)
+            draft.define(key, numbers)
     for position, node in enumerate(draft.nodes):
         texts = _numbered(node)
         if texts is None and node.input and node.input[0] in names and _hands_on(node):

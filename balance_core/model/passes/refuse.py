@@ -54,7 +54,7 @@ def too_large(draft: Draft) -> None:
     total = sum(map(nbytes, draft.constants.values()))
     if total > MAX_MODEL_BYTES:
         raise UnsupportedModel(f"the model's constants take {total} bytes, more than 2 GiB")
-    elements = sum(prod(ml.shape(draft.types.get(name)) or ()) for node in draft.nodes for name in node.output)
+    elements = sum(prod(draft.shape(name) or ()) for node in draft.nodes for name in node.output)
     if elements > MAX_ALL_ELEMENTS:
         raise UnsupportedModel(f"the values between the model's nodes have {elements} elements, too many to prove")
 
