@@ -63,9 +63,15 @@ class Builder:
         picked = self.add("Gather", value, self.constant(columns), axis=1)
         return self.add("ReduceSum", picked, self.constant(np.array([2])), width=len(columns), keepdims=0)
 
-    def matmul(self, value: str, matrix: np.ndarray) -> str:
-        """Return value times matrix."""
-        return self.add("MatMul", value, self.constant(matrix), width=matrix.shape[1])
+    def matmul(self, facts: str, matrix: np.ndarray) -> str:
+        """Return facts times matrix."""
+        return self.add("MatMul", facts, self.constant(matrix), width=matrix.shape[1])
+
+    def weighted(self, flags: str, weights: np.ndarray) -> str:
+        """Return flags times weights, as products and sums: ezkl's MatMul takes no numbers made of truth values."""
+        rows = self.add("Unsqueeze", flags, self.constant(np.array([1])))
+        products = self.add("Mul", rows, self.constant(weights.T[np.newaxis]))
+        return self.add("ReduceSum", products, self.constant(np.array([2])), width=weights.shape[1], keepdims=0)
 
     def plus(self, value: str, number: int) -> str:
         """Return value + number."""

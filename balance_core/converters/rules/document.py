@@ -133,7 +133,7 @@ class _Composer:
                 continue
             if isinstance(event, yaml.DocumentStartEvent):
                 if tree is not None:
-                    raise Flaw(event.start_mark.line + 1, "a second document begins")
+                    raise Flaw(_line(event), "a second document begins")
                 continue
             tree = self._tree(event, 0)
         if tree is None:
@@ -143,7 +143,7 @@ class _Composer:
     def _tree(self, event: Any, depth: int) -> Tree:
         import yaml
 
-        line = int(event.start_mark.line) + 1
+        line = _line(event)
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
             raise Flaw(line, f"the document is nested deeper than {MAX_DEPTH}, or has more than {MAX_NODES} parts")
@@ -169,3 +169,7 @@ class _Composer:
             values[key.value] = self._tree(next(self.events), depth + 1)
             lines[key.value] = key.line
         return Table(values, lines, line)
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

@@ -44,15 +44,15 @@ def to_onnx(rules: RuleSet) -> ModelProto:
         candidates, of_decision, score = None, [], ""
     if rules.kind == "scorecard":
         points = np.array([[rule.points] for rule in rules.rules])
-        score = build.plus(build.matmul(fired, points), rules.base)
+        score = build.plus(build.weighted(fired, points), rules.base)
         candidates = build.greater(score, np.array([[band.least - 1 for band in rules.bands]]))
         of_decision = [band.decide for band in rules.bands]
     first, decided = _first(build, rules, fired, candidates)
     numbers = np.array([rules.rules[i].decide for i in rules.deciding] + of_decision) - rules.default
-    decision = build.plus(build.matmul(first, numbers.reshape(-1, 1)), rules.default) if decided else ""
+    decision = build.plus(build.weighted(first, numbers.reshape(-1, 1)), rules.default) if decided else ""
     if rules.kind == "decision table":
         scores = np.array([[rules.rules[i].score - rules.base] for i in rules.deciding])
-        score = build.plus(build.matmul(first, scores), rules.base)
+        score = build.plus(build.weighted(first, scores), rules.base)
     build.output("decision", build.flat(decision))
     build.output("score", build.flat(score))
     build.output("fired", fired)
@@ -97,4 +97,4 @@ def _first(build: Builder, rules: RuleSet, fired: str, candidates: str | None) -
     flags = build.join(parts)
     # 1 for the place itself, -1 for each before it: only the first that holds comes to more than 0.
     before = np.eye(count, dtype=np.int64) - np.triu(np.ones((count, count), dtype=np.int64), 1)
-    return build.greater(build.matmul(flags, before), np.zeros((1, count))), count
+    return build.greater(build.weighted(flags, before), np.zeros((1, count))), count
