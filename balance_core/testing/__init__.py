@@ -40,7 +40,15 @@ __all__ = [
     "ExecutorConformance",
     "StorageConformance",
     "VerifierConformance",
+    "check",
 ]
+
+
+def check(kind: str, name: str) -> int:
+    """Try an installed plugin and print a line for each promise; return 0, or 3 if any was broken."""
+    from balance_core.testing import checking
+
+    return checking.check(kind, name)
 
 
 def __getattr__(name: str) -> Any:
