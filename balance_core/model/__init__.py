@@ -15,7 +15,7 @@ from balance_core.records import Digest, Label, Name, Record, TensorSpec
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_MAGIC = b"balance model 2\n"
+_MAGIC = b"balance model 3\n"
 _MAX_HEADER_BYTES = 2**20
 
 
@@ -56,15 +56,15 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """Pack the model, without its original, to be handed to another process."""
-        body = self.onnx if self.integer is None else self.integer
         header = _Header(
             model_id=self.model_id,
             name=self.name,
             inputs=self.inputs,
             outputs=self.outputs,
             operators=self.operators,
+            form="onnx" if self.integer is None else "integer",
         ).to_json()
-        body = b"".join([len(header).to_bytes(4, "big"), header, self.onnx])
+        body = b"".join([len(header).to_bytes(4, "big"), header, self.onnx if self.integer is None else self.integer])
         return b"".join([_MAGIC, hashlib.sha256(body).digest(), body])
 
     @classmethod
@@ -78,7 +78,10 @@ class Model:
             raise ConfigError("this is no packed model, or a damaged one", hint="load models from .onnx files")
         start = 4 + int.from_bytes(body[:4], "big")
         header = _Header.from_json(body[4:start], max_size=_MAX_HEADER_BYTES)
-        return cls(header.model_id, header.name, header.inputs, header.outputs, header.operators, body[start:])
+        onnx, integer = (body[start:], None) if header.form == "onnx" else (b"", body[start:])
+        return cls(
+            header.model_id, header.name, header.inputs, header.outputs, header.operators, onnx, integer=integer
+        )
 
 
 class _Header(Record):
@@ -91,4 +94,3 @@ class _Header(Record):
     outputs: tuple[TensorSpec, ...]
     operators: tuple[Label, ...]
     form: Literal["onnx", "integer"]
-    sha256: Digest
