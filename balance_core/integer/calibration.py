@@ -10,13 +10,14 @@ import onnx
 
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.integer.executor import execute
-from balance_core.integer.lowering.driver import FOLDED, Lowered, Lowering
+from balance_core.integer.lowering.driver import Lowered, Lowering
+from balance_core.integer.lowering.folding import FOLDED
 from balance_core.integer.lowering.graph import TooManySamples
 from balance_core.integer.lowering.node import INTEGERS
 from balance_core.integer.operations import Clamp, Input, Lookup
 from balance_core.integer.report import IntegerReport, LayerReport, Quality
 from balance_core.integer.settings import IntegerSettings
-from balance_core.model import fidelity, reference
+from balance_core.model import fidelity, ranges, reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,7 +123,8 @@ def random_inputs(proto: onnx.ModelProto, settings: IntegerSettings) -> dict[str
             raise UnsupportedModel(f"input {info.name} has no fixed shape", hint="give calibration samples")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
         unit = generator.random((RANDOM_SAMPLES, *shape))
-        values = settings.low + unit * (settings.high - settings.low)
+        low, high = ranges.declared(proto, info.name) or (settings.low, settings.high)
+        values = low + unit * (high - low)
         if kind in INTEGERS:
             values = np.rint(values)
         batch[info.name] = values.astype(dtype)

@@ -21,7 +21,8 @@ CONTROL = {
     "ConstantOfShape": {0}, "DequantizeLinear": {1, 2}, "Dropout": {1, 2}, "Expand": {1}, "GRU": {1, 2, 3, 4},
     "GatherND": {1}, "LSTM": {1, 2, 3, 4, 7},
     "OneHot": {1, 2}, "Pad": {1, 2, 3}, "Pow": {1},
-    "QuantizeLinear": {1, 2}, "RNN": {1, 2, 3, 4}, "Range": {0, 1, 2}, "Reshape": {1}, "Resize": {1, 2, 3}, "Slice": {1, 2, 3, 4},
+    "QuantizeLinear": {1, 2}, "RNN": {1, 2, 3, 4}, "Range": {0, 1, 2}, "Reshape": {1}, "Resize": {1, 2, 3},
+    "Slice": {1, 2, 3, 4},
     "Split": {1}, "Squeeze": {1}, "Tile": {1}, "Trilu": {1}, "Unsqueeze": {1}, "Upsample": {1},
     **{
         f"Reduce{kind}": {1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -45,10 +46,13 @@ def rows(generator, length, bits):
 
 
 @pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("wider", [0, 2, 6])
 @pytest.mark.parametrize(("bits", "scale"), [(8, Fraction(1, 16)), (8, Fraction(1, 2**9)), (10, Fraction(1, 64))])
-def test_softmax_errs_by_at_most_one_unit_at_every_length(length, bits, scale):
-    x = rows(np.random.Generator(np.random.PCG64(length)), length, bits)
-    reals, real = start(x, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, scale, bits)
+def test_softmax_errs_by_at_most_one_unit_at_every_length(length, bits, scale, wider):
+    width = bits + wider  # the operand may have more bits than the budget
+    x = rows(np.random.Generator(np.random.PCG64(length)), length, width)
+    reals, real = start(x, -(2 ** (width - 1)), 2 ** (width - 1) - 1, scale, bits)
+    real = replace(real, exact=False)
     found = shown(reals, softmax(reals, real, [0]))
     assert np.abs(found - exact_softmax(x * float(scale))).max() <= 2.0**-bits
 

@@ -133,7 +133,7 @@ def test_a_selected_mask_follows_the_float_model():
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_follow_onnxruntime(kind):
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
-    constants = {"w": normal(2, gates * 3, 5), "r": normal(2, gates * 3, 3), "b": normal(2, gates * 6)}
+    constants = {"w": normal(2, gates * 3, 5) / 2, "r": normal(2, gates * 3, 3) / 2, "b": normal(2, gates * 6) / 2}
     node = helper.make_node(kind, ["x", "w", "r", "b"], ["y", "h"], hidden_size=3, direction="bidirectional")
     graph = helper.make_graph(
         [node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [6, 1, 5])],

@@ -13,14 +13,17 @@ from onnx import numpy_helper
 
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer import tables
-from balance_core.integer.facts import MAX_ELEMENTS, Inadmissible
+from balance_core.integer.facts import Inadmissible
+from balance_core.integer.lowering.folding import FOLDED, fold
 from balance_core.integer.lowering.graph import Graph, Real, TooManySamples
 from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Value
-from balance_core.integer.lowering.real import Reals, fit
+from balance_core.integer.lowering.real import Reals
 from balance_core.integer.lowering.rules import load
 from balance_core.integer.lowering.rules.classic import column_scale
 from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
+from balance_core.integer.lowering.scaling import fit
+from balance_core.model import ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,8 +165,11 @@ class Lowering:
         return self.graph.input(name, reals, least, most, scale, exact=False)
 
     def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int]:
-        """Choose the interval of an integer input: what was seen, up to a power of two, within the type."""
+        """Choose the interval of an integer input: declared, or seen (up to a power of two), within the type."""
         least, most = integer_limits(kind)
+        known = ranges.declared(self.proto, name)
+        if known is not None:
+            return max(least, int(known[0])), min(most, int(known[1]))
         readers = {node.op_type for node in self.proto.graph.node if name in node.input}
         if most - least < 2**8 and readers <= WHOLE_RANGE:
             return least, most
@@ -274,64 +280,6 @@ class Lowering:
         reached = [value for value in (values[int(i)] for i in seen) if value is not None] or known
         scale, lo, hi = fit(Fraction(min(reached)), Fraction(max(reached)), self.bits)
         return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
-
-
-FOLDED = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size"})
-"""Operators that need no rule: with fixed shapes they are constants."""
-UNPREDICTABLE = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"})
-
-
-def fold(node: Node) -> list[Value | None]:
-    """Compute a node whose operands are constants, or whose result depends on their shapes only."""
-    from onnx.reference import ReferenceEvaluator
-
-    if node.op in {"Shape", "Size"}:
-        shape = np.array(node.shape(0), dtype=np.int64)
-        if node.op == "Size":
-            return [np.array(int(np.prod(shape)), dtype=np.int64)]
-        end = node.attribute("end")
-        return [shape[node.integer("start", 0) : None if end is None else int(end)]]
-    if node.op in UNPREDICTABLE:
-        raise Inadmissible("a random number is no constant")
-    _limit_folding(node)
-    names = [name for name in node.proto.input if name]
-    arrays = [value for value in node.operands if isinstance(value, np.ndarray)]
-    infos = [
-        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for name, array in zip(names, arrays, strict=True)
-    ]
-    outputs = [onnx.ValueInfoProto(name=name) for name in node.proto.output if name]
-    graph = onnx.helper.make_graph([node.proto], "fold", infos, outputs)
-    opsets = [onnx.helper.make_opsetid(node.proto.domain, node.opset)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets)
-    try:
-        results = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
-    except Exception as error:
-        raise Inadmissible(f"its constant operands cannot be evaluated ({type(error).__name__})") from error
-    made = iter(results)
-    folded: list[Value | None] = []
-    for name in node.proto.output:
-        result = next(made) if name else None
-        if result is not None and not isinstance(result, (np.ndarray, np.generic)):
-            raise Inadmissible("it makes something that is no tensor")
-        folded.append(None if result is None else np.asarray(result))
-    return folded
-
-
-def _limit_folding(node: Node) -> None:
-    """Refuse operators that would make a huge constant of small ones."""
-    size = 0.0
-    if node.op in {"ConstantOfShape", "Expand", "Tile"}:
-        place = 0 if node.op == "ConstantOfShape" else 1
-        size = float(np.prod(np.abs(node.constant(place)).astype(np.float64)))
-        size *= 1 if node.op == "ConstantOfShape" else node.constant(0).size
-    elif node.op == "Range":
-        first, limit, step = (float(node.constant(i).reshape(())) for i in range(3))
-        size = abs((limit - first) / step) if step else 0.0
-    elif node.op == "OneHot":
-        size = float(node.constant(1).reshape(-1)[0]) * node.constant(0).size
-    if not size <= MAX_ELEMENTS:
-        raise Inadmissible(f"it makes a constant of {size:.3g} elements")
 
 
 def normal_domain(domain: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from balance_core.integer import tables
 from balance_core.integer.facts import SAFE
 from balance_core.integer.lowering.graph import Real
-from balance_core.integer.lowering.real import half_up, power_of_two_at_least
+from balance_core.integer.lowering.scaling import half_up, power_of_two_at_least, to_integers
 from balance_core.integer.operations import Divide, Rescale
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GUARD = 2
 """Bits by which an exponential is finer than the sum of `count` of them needs."""
+DIRECT = 2**10
+"""An exponential of fewer steps is one table, whatever the bit budget: provers have tables of that size anyway."""
 MAX_VARIANCE_BITS = 48
 """Most bits of a variance, so that its root can be taken within the safe width."""
 
@@ -39,7 +41,7 @@ def exponentials(r: Reals, distance: Real, count: int) -> Real:
         reach = int(_reach(unit_bits) / tables.exact(distance.scale)) + 1
     last = min(reach, max(0, distance.fact.hi))
     steps = r.clamp(distance, 0, last)
-    if last < 2**r.bits:
+    if last < max(2**r.bits, DIRECT):
         return r.table(steps, 0, _exponential_table(last + 1, distance.scale, unit), unit)
     low_bits = (last.bit_length() + 1) // 2
     high = floor_divide(r, steps, 2**low_bits)
@@ -89,7 +91,7 @@ def softmax(r: Reals, x: Real, axes: Sequence[int]) -> Real:
     by at most e = 2^-(bits + 2) / n, the sum of n by n * e while it is at least 1, the quotient by 2^-(bits + 1).
     """
     count = int(np.prod([x.shape[a] for a in axes]))
-    top = r.max(x, axes)
+    top = r.max_exact(x, axes)
     weights = exponentials(r, r.sub(top, x), count)
     total = r.sum(weights, axes)
     one = int(1 / weights.scale)
@@ -101,7 +103,7 @@ def softmax(r: Reals, x: Real, axes: Sequence[int]) -> Real:
 
 def log_sum_exp(r: Reals, x: Real, axes: Sequence[int]) -> tuple[Real, Real]:
     """Return the maximum over the axes and ln(sum of exp(x - maximum))."""
-    top = r.max(x, axes)
+    top = r.max_exact(x, axes)
     weights = exponentials(r, r.sub(top, x), int(np.prod([x.shape[a] for a in axes])))
     total = r.sum(weights, axes)
     one = int(1 / weights.scale)
@@ -193,7 +195,7 @@ def _root(quarter: Fraction) -> Fraction:
 def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> tuple[Real, Real]:
     """Return (x - mean) / s over the axes and s = sqrt(variance + epsilon).
 
-    Without `centre`, the mean counts as 0. The quotient has bits + 2 bits in the largest sample.
+    Without `centre`, the mean counts as 0. The quotient is within the bit budget.
     """
     x = r.narrow(x, min(16, r.bits + GUARD))
     count = int(np.prod([x.shape[a] for a in axes]))
@@ -207,7 +209,8 @@ def standardised(r: Reals, x: Real, axes: Sequence[int], epsilon: float, *, cent
         scale = max(finest, power_of_two_at_least(Fraction(epsilon)) / 2**r.bits)
         if scale < variance.scale:
             variance = r.to_scale(variance, scale)
-        offset = r.constant_at(np.full((1,) * len(x.shape), epsilon), variance.scale)
-        variance = r.add(variance, offset)
+        offset = to_integers(np.full((1,) * len(x.shape), epsilon), variance.scale)
+        variance = r.add(variance, r.structural(offset, variance.scale))
     deviation = square_root(r, variance)
-    return r.divide(x, deviation, r.bits + GUARD), deviation
+    half = 2 ** (r.bits - 1)
+    return r.clamp(r.divide(x, deviation, r.bits - 1), -half, half - 1), deviation

@@ -10,6 +10,14 @@ import numpy as np
 
 from balance_core.integer.facts import SAFE, Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Graph, Real
+from balance_core.integer.lowering.scaling import (
+    finite,
+    fit,
+    half_up,
+    power_of_two_at_least,
+    representable,
+    to_integers,
+)
 from balance_core.integer.operations import (
     Add,
     ArgMax,
@@ -293,10 +301,11 @@ class Reals:
 
     def max(self, x: Real, axes: Sequence[int]) -> Real:
         """Maximum over axes, kept as size 1."""
-        if not axes:
-            return x
-        a = self.narrow(x)
-        return self.graph.emit(Max(tuple(sorted(axes))), a, scale=a.scale, exact=x.exact)
+        return self.max_exact(self.narrow(x), axes) if axes else x
+
+    def max_exact(self, x: Real, axes: Sequence[int]) -> Real:
+        """Maximum over axes without narrowing."""
+        return self.graph.emit(Max(tuple(sorted(axes))), x, scale=x.scale, exact=x.exact)
 
     def min(self, x: Real, axes: Sequence[int]) -> Real:
         """Minimum over axes, kept as size 1."""
@@ -370,70 +379,3 @@ class Reals:
 def positions(shape: Sequence[int]) -> np.ndarray:
     """Return the row-major position of each element of a tensor."""
     return np.arange(prod(shape), dtype=np.int64).reshape(tuple(shape))
-
-
-def half_up(value: Fraction) -> int:
-    """Round to the nearest integer, halves up."""
-    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
-
-
-def is_power_of_two(value: Fraction) -> bool:
-    """Whether a positive rational is 2^k for a whole k."""
-    n, d = value.numerator, value.denominator
-    return n & (n - 1) == 0 and d & (d - 1) == 0
-
-
-def power_of_two_at_least(value: Fraction) -> Fraction:
-    """Return the least power of two that is not below a positive rational."""
-    k = value.numerator.bit_length() - value.denominator.bit_length() - 1
-    while Fraction(2) ** k < value:
-        k += 1
-    return Fraction(2) ** k
-
-
-def finite(array: np.ndarray) -> np.ndarray:
-    """Return a constant as float64; raises Inadmissible for infinities and NaN."""
-    reals = np.asarray(array).astype(np.float64)
-    if not np.isfinite(reals).all():
-        raise Inadmissible("a constant is not finite")
-    return reals
-
-
-def representable(reals: np.ndarray, scale: Fraction) -> bool:
-    """Whether all values are whole multiples of the scale, as far as float64 can tell."""
-    scaled = reals / float(scale)
-    return bool((scaled == np.rint(scaled)).all())
-
-
-def fit(low: Fraction, high: Fraction, budget: int, finest: Fraction | None = None) -> tuple[Fraction, int, int]:
-    """Choose scale and ends for values seen in [low, high], so that at most 2^budget integers are used.
-
-    The scale is the finest power of two that holds the values seen and 0, or `finest` when nothing finer is known.
-    Room that is left widens the interval, on the side of 0 only if the values have both signs. An extreme value that
-    misses by one step saturates by that step rather than halving the scale.
-    """
-    low, high = min(low, Fraction(0)), max(high, Fraction(0))
-    scale = power_of_two_at_least((high - low) / 2**budget) if high > low else Fraction(1, 2**budget)
-    if finest is not None and finest >= scale:
-        scale = finest
-    least, most = half_up(low / scale), half_up(high / scale)
-    room = 2**budget - 1 - (most - least)
-    if low == 0:
-        most += room
-    elif high == 0 or room < 0:
-        least -= room
-    else:
-        least, most = least - room // 2, most + room - room // 2
-    return scale, least, most
-
-
-def to_integers(reals: np.ndarray, scale: Fraction) -> np.ndarray:
-    """Round reals to multiples of a scale, halves up; raises Inadmissible beyond the safe width."""
-    if float(np.abs(reals).max()) / float(scale) > SAFE / 4:
-        raise Inadmissible("a constant is too large for the scale that it is needed at")
-    if is_power_of_two(scale):
-        scaled = reals * (scale.denominator / scale.numerator)
-        low = np.floor(scaled)
-        return low.astype(np.int64) + (scaled - low >= 0.5)
-    flat = [half_up(Fraction(float(v)) / scale) for v in reals.reshape(-1)]
-    return np.array(flat, dtype=np.int64).reshape(reals.shape)

@@ -28,8 +28,8 @@ def _number(value: float) -> Decimal:
     return exact(Fraction(value))
 
 
-@rule("Exp", "Erf", "Tanh", "Sigmoid", "Softplus", "Softsign", "Mish", "Ceil", "Floor", "Round", precision=8)
-@rule("Log", "Sqrt", "Reciprocal", "HardSwish", precision=16)
+@rule("Exp", "Erf", "Tanh", "Sigmoid", "Softplus", "Softsign", "Mish", "Ceil", "Floor", "Round")
+@rule("Log", "Sqrt", "Reciprocal", "HardSwish", precision=8)
 def plain(node: Node) -> Value:
     """Functions without parameters."""
     if node.op in {"Ceil", "Floor", "Round"} and node.is_integer(0):

@@ -141,16 +141,12 @@ def mul(node: Node) -> Value:
     return node.reals.square(x) if (x.tensor, x.scale) == (y.tensor, y.scale) else node.reals.mul(x, y)
 
 
-@rule("Div", precision=16)
+@rule("Div", precision=8)
 def div(node: Node) -> Value:
     """Quotients: of integers towards zero, of reals to the precision of the bit budget."""
     left, right = node.value(0), node.value(1)
     if node.is_integer(0):
-        divisors = np.unique(node.constant(1)) if node.is_constant(1) else np.zeros(0)
-        if divisors.size == 1 and divisors[0] > 0 and node.real(0).fact.lo >= 0:
-            x = node.reals.expand(node.real(0), np.broadcast_shapes(node.shape(0), node.shape(1)))
-            return floored(node, x, int(divisors[0]))
-        return truncated(node, node.real(0), node.real(1))
+        return integer_quotient(node)
     pending = combined(FUNCTIONS["Div"], left, right)
     if pending is not None:
         return pending
@@ -184,6 +180,15 @@ def signs(node: Node, x: Real) -> Real:
     r = node.reals
     negative = r.less(x, r.structural(np.zeros((1,) * len(x.shape)), x.scale))
     return r.table(negative, 0, np.array([1, -1]), Fraction(1), exact=True)
+
+
+def integer_quotient(node: Node) -> Real:
+    """Divide ONNX integers towards zero; by a public number, if nothing is negative, with one rescale."""
+    divisors = np.unique(node.constant(1)) if node.is_constant(1) else np.zeros(0)
+    if divisors.size == 1 and divisors[0] > 0 and node.real(0).fact.lo >= 0:
+        x = node.reals.expand(node.real(0), np.broadcast_shapes(node.shape(0), node.shape(1)))
+        return floored(node, x, int(divisors[0]))
+    return truncated(node, node.real(0), node.real(1))
 
 
 def floored(node: Node, x: Real, divisor: int) -> Real:
@@ -249,7 +254,7 @@ def extreme(node: Node) -> Value:
     return result
 
 
-@rule("Pow", precision=16)
+@rule("Pow", precision=8)
 def power(node: Node) -> Value:
     """A constant power, or a constant to a power."""
     if not node.is_constant(1):

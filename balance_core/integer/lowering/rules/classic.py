@@ -13,10 +13,10 @@ from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.functions import GUARD, softmax, square_root
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import Curve
-from balance_core.integer.lowering.real import is_power_of_two, power_of_two_at_least
 from balance_core.integer.lowering.rules import ML, rule
 from balance_core.integer.lowering.rules.arithmetic import quotient
 from balance_core.integer.lowering.rules.reduction import magnitude
+from balance_core.integer.lowering.scaling import is_power_of_two, power_of_two_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

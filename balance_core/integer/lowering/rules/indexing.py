@@ -29,7 +29,7 @@ def _within(index: np.ndarray, size: int) -> np.ndarray:
     return at
 
 
-@rule("Gather", precision=8)
+@rule("Gather")
 def gather(node: Node) -> Value:
     """Slices along an axis."""
     x = node.real(0)
@@ -66,7 +66,7 @@ def variable_gather(node: Node, x: Real, index: Real, axis: int) -> Real:
     return Real(result.tensor, result.scale, result.fact, x.exact)
 
 
-@rule("GatherElements", precision=8)
+@rule("GatherElements")
 def gather_elements(node: Node) -> Value:
     """Elements along an axis, each by an index of its own."""
     x = node.real(0)
@@ -92,7 +92,7 @@ def gather_elements(node: Node) -> Value:
     return Real(result.tensor, x.scale, result.fact, x.exact)
 
 
-@rule("GatherND", precision=8)
+@rule("GatherND")
 def gather_nd(node: Node) -> Value:
     """Slices by tuples of indices."""
     x = node.real(0)

@@ -25,7 +25,7 @@ def _softmax_axes(node: Node) -> tuple[int, ...]:
     return (axis,) if node.opset >= 13 else tuple(range(axis, rank))
 
 
-@rule("Softmax", precision=16)
+@rule("Softmax")
 def soft_max(node: Node) -> Value:
     """Probabilities in units of 2^-bits; the operand is taken with a few bits more than the budget."""
     r = node.reals
@@ -33,7 +33,7 @@ def soft_max(node: Node) -> Value:
     return softmax(r, exponent(r, node.real(0), axes), axes)
 
 
-@rule("LogSoftmax", precision=16)
+@rule("LogSoftmax")
 def log_soft_max(node: Node) -> Value:
     """Subtract the maximum, then ln(sum of exp(x - maximum))."""
     r = node.reals
@@ -58,7 +58,7 @@ def _scaled(node: Node, x: Real, place: int, shape: tuple[int, ...] | None = Non
     return x
 
 
-@rule("LayerNormalization", "RMSNormalization", precision=16)
+@rule("LayerNormalization", "RMSNormalization", precision=8)
 def layer_normalization(node: Node) -> list[Value | None]:
     """Normalisation over the last axes."""
     node.ignore("stash_type")
@@ -75,7 +75,7 @@ def layer_normalization(node: Node) -> list[Value | None]:
     return results
 
 
-@rule("InstanceNormalization", precision=16)
+@rule("InstanceNormalization", precision=8)
 def instance_normalization(node: Node) -> Value:
     """Normalisation of each channel of each image."""
     x = node.real(0)
@@ -83,7 +83,7 @@ def instance_normalization(node: Node) -> Value:
     return _scaled(node, result, 1, (1, -1, *(1,) * (len(x.shape) - 2)))
 
 
-@rule("GroupNormalization", precision=16)
+@rule("GroupNormalization", precision=8)
 def group_normalization(node: Node) -> Value:
     """Normalisation of each group of channels; scale and bias by channel (before opset 21 by group)."""
     node.ignore("stash_type")
@@ -101,7 +101,7 @@ def group_normalization(node: Node) -> Value:
     return _scaled(node, r.reshape(result, x.shape), 1, (1, channels, *(1,) * (len(x.shape) - 2)))
 
 
-@rule("BatchNormalization", precision=16)
+@rule("BatchNormalization", precision=8)
 def batch_normalization(node: Node) -> Value:
     """A scale and an offset for each channel; all parameters are constants."""
     node.ignore("momentum", "spatial")
@@ -115,7 +115,7 @@ def batch_normalization(node: Node) -> Value:
     return node.reals.add_constant(scaled, (bias - mean * factor).reshape(shape))
 
 
-@rule("LpNormalization", precision=16)
+@rule("LpNormalization", precision=8)
 def lp_normalization(node: Node) -> Value:
     """Divide by the norm along an axis."""
     r = node.reals
@@ -128,7 +128,7 @@ def lp_normalization(node: Node) -> Value:
     return quotient(node, x, r.clamp(norm, 1, max(1, norm.fact.hi)))
 
 
-@rule("MeanVarianceNormalization", precision=16)
+@rule("MeanVarianceNormalization", precision=8)
 def mean_variance_normalization(node: Node) -> Value:
     """Normalisation over the given axes."""
     axes = node.integers("axes") or (0, 2, 3)

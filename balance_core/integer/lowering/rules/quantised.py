@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import INTEGERS, front
-from balance_core.integer.lowering.real import power_of_two_at_least
 from balance_core.integer.lowering.rules import rule
+from balance_core.integer.lowering.scaling import power_of_two_at_least
 
 if TYPE_CHECKING:
     from balance_core.integer.lowering.node import Node, Value

@@ -75,7 +75,7 @@ class Cell:
         return r.narrow(x)
 
 
-@rule("LSTM", "GRU", "RNN", precision=32)
+@rule("LSTM", "GRU", "RNN", precision=8)
 def recurrent(node: Node) -> list[Value | None]:
     """One or two directions over a sequence of fixed length; returns all states, the last, and the last cell."""
     r = node.reals

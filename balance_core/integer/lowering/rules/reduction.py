@@ -44,19 +44,9 @@ def axes_of(node: Node, rank: int) -> tuple[int, ...]:
     return tuple(sorted({front(a, rank) for a in given}))
 
 
-@rule(
-    "ReduceSum",
-    "ReduceMean",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceSumSquare",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceProd",
-    precision=32,
-)
+@rule("ReduceProd", precision=32)
+@rule("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
+@rule("ReduceSumSquare")
 def reduce(node: Node) -> Value:
     """All reductions, with or without the reduced axes."""
     r = node.reals

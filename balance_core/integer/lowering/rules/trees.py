@@ -11,9 +11,9 @@ import numpy as np
 from onnx import numpy_helper
 
 from balance_core.integer.facts import Inadmissible
-from balance_core.integer.lowering.real import half_up, power_of_two_at_least
 from balance_core.integer.lowering.rules import ML, rule
 from balance_core.integer.lowering.rules.classic import LEAF_BITS, classify, transform
+from balance_core.integer.lowering.scaling import half_up, power_of_two_at_least
 
 if TYPE_CHECKING:
     import onnx
