@@ -83,9 +83,11 @@ def verify(public: str, signature: str, domain: str, payload: Record | bytes) ->
     try:
         encoded = bytes.fromhex(public)
         y = int.from_bytes(encoded, "little") & (2**255 - 1)
-        if y >= _FIELD or y in _SMALL_ORDER:
+        signed = bytes.fromhex(signature)
+        # One spelling for each key and signature, so that nothing is altered without being another record.
+        if y >= _FIELD or y in _SMALL_ORDER or encoded.hex() != public or signed.hex() != signature:
             raise failure
-        Ed25519PublicKey.from_public_bytes(encoded).verify(bytes.fromhex(signature), _message(domain, payload))
+        Ed25519PublicKey.from_public_bytes(encoded).verify(signed, _message(domain, payload))
     except (ValueError, InvalidSignature):
         raise failure from None
 

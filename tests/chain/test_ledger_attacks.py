@@ -104,6 +104,19 @@ def test_an_entry_outside_the_row_is_found(world, sequence):
     found(world, "does not follow|is missing")
 
 
+def test_a_signer_cannot_change_his_own_entry_under_those_who_signed_later(world):
+    world.ledger("bob").register(world.registration("bob", name="bobs"), key="b")
+    base = world.ledger("bob").head()
+    world.ledger("bob").register(world.registration("bob", name="changed"), key="c")
+    world.ledger("alice").register(world.registration(), key="a")
+    event = Event(world.registration("bob", name="better"), world.key("bob").public)
+    other = Entry.sign(event, world.key("bob"), after=base, inline=None)
+    edit(world, "DELETE FROM entries WHERE sequence = 2")
+    insert(world, other)
+    edit(world, ("UPDATE entries SET previous = ? WHERE sequence = 3", (other.hash,)))
+    found(world, "entry 3 of the ledger was altered")
+
+
 def test_an_inserted_entry_is_found(world):
     ledger = world.filled()
     head = ledger.head()

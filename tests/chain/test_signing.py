@@ -44,6 +44,13 @@ def test_two_messages_are_never_the_same_bytes(first, second, domain, other):
         assert signing._message(domain, first) != signing._message(other, second)
 
 
+def test_a_purpose_and_a_payload_do_not_run_into_each_other():
+    assert signing._message("", b"bytesx") != signing._message("bytes", b"x")
+    signature = signing.sign(KEY, "", b"bytesx")
+    with pytest.raises(InvalidProof):
+        signing.verify(KEY.public, signature, "bytes", b"x")
+
+
 @pytest.mark.parametrize("bit", range(0, 512, 7))
 def test_a_flipped_bit_of_a_signature_is_found(bit):
     signature = bytearray.fromhex(signing.sign(KEY, "purpose", b"payload"))
