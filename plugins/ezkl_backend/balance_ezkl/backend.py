@@ -56,7 +56,7 @@ class EzklBackend(ProofBackend, MakesTestSrs):
     def setup(self, model: Model, samples: Samples | None, job: Job) -> Circuit:
         """Choose ezkl's arguments from the samples, unless the settings name them all, and make the keys."""
         from balance_ezkl.graph import expanded, with_context
-        from balance_ezkl.support import refuse
+        from balance_ezkl.support import explain, refuse
 
         use_threads(job.threads)
         proto = expanded(model)
@@ -65,9 +65,8 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         graph.write_bytes(with_context(proto))
         try:
             choice = self._choose(model, samples, graph, job)
-        except EzklFailed:
-            refuse(proto, self.settings, job.scratch)
-            raise
+        except EzklFailed as error:
+            raise explain(proto, self.settings, job.scratch, error) from error
         return self._make_keys(model, choice, graph, job)
 
     def _choose(self, model: Model, samples: Samples | None, graph: Path, job: Job) -> Choice:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from balance_ezkl import cost
 from balance_ezkl.circuit import Arguments, Layout
 from balance_ezkl.key import MAX_BITS, MIN_LOGROWS
-from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +22,9 @@ SMALL_ROWS = 2**11
 INNER = (2, 1)
 """Three columns side by side and more double the domain of the quotient, which is never worth it."""
 MAX_SCALE = 14
+LIKELY_SCALE, LIKELY_BITS, TABLE_BITS = 7, 4, 3
+TABLE_COLUMNS = 4
+"""How many columns a lookup table may spread over: with more, its selector has the highest degree of all gates."""
 FEWER = 3
 """How much below the k of one block of columns is looked at; more and shorter columns are cheaper for a while."""
 TRIED_LOGROWS = 15
@@ -33,6 +35,8 @@ TRIED_LOGROWS = 15
 class Plan:
     """A layout at one k, with what it would cost at least; once `fitted`, at a scale and with tables that fit."""
 
+    layout: Layout
+    """As ezkl laid the graph out at a nominal scale."""
     arguments: Arguments
     price: float
     high: int = MAX_SCALE
@@ -69,13 +73,13 @@ class Choice:
         return facts
 
 
-def plans(lay_out: Callable[[Arguments], Layout], options: EzklSettings) -> list[Plan]:
-    """Return all layouts at all sensible k; raises EzklFailed where ezkl takes none."""
+def plans(lay_out: Callable[[Arguments], Layout], options: EzklSettings, *, thorough: bool = True) -> list[Plan]:
+    """Return the layouts at all sensible k, or the likely ones only; raises EzklFailed if ezkl has none."""
     found: list[Plan] = []
     failure: EzklFailed | None = None
     rows = 0
     seen: set[tuple[object, ...]] = set()
-    for sketch in _sketches(options):
+    for sketch in sketches(options, thorough=thorough):
         if sketch.legs not in LEGS and rows > SMALL_ROWS and options.decomp_legs is None:
             continue
         try:
@@ -94,7 +98,29 @@ def plans(lay_out: Callable[[Arguments], Layout], options: EzklSettings) -> list
     return found
 
 
-def _sketches(options: EzklSettings) -> list[Arguments]:
+def likely(found: Sequence[Plan], options: EzklSettings) -> Plan:
+    """Guess which plan a search will settle on, without samples to search with.
+
+    A value that has not been cut back has as many bits behind the binary point as the multiplier says, and is mostly
+    below 2^LIKELY_BITS; the scale is mostly LIKELY_SCALE where bits are scarce.
+    """
+    fitting = []
+    for plan in found:
+        arguments = plan.arguments
+        bits = LIKELY_SCALE * (arguments.multiplier + 1) + LIKELY_BITS
+        if arguments.with_room(options.headroom_bits).limit < 1 << bits:
+            continue
+        if plan.layout.lookups and options.lookup_range is None:
+            half = 1 << (LIKELY_SCALE * arguments.multiplier + TABLE_BITS)
+            arguments = replace(arguments, lookup_range=(-half, half))
+        low, high = arguments.lookup_range
+        shape = cost.shape(plan.layout, arguments)
+        if shape is not None and high - low < TABLE_COLUMNS << arguments.logrows:
+            fitting.append(replace(plan, arguments=arguments, price=shape.price))
+    return min(fitting or found, key=lambda plan: plan.price)
+
+
+def sketches(options: EzklSettings, *, thorough: bool) -> list[Arguments]:
     """Return what makes layouts differ: a nominal scale and base stand for all."""
     sketch = Arguments(
         input_scale=7 if options.input_scale is None else options.input_scale,
@@ -104,8 +130,8 @@ def _sketches(options: EzklSettings) -> list[Arguments]:
     return [
         replace(sketch, multiplier=multiplier, legs=legs, inner=inner)
         for multiplier in _given_or(options.scale_rebase_multiplier, MULTIPLIERS)
-        for legs in _given_or(options.decomp_legs, SMALL_LEGS)
-        for inner in _given_or(options.num_inner_cols, INNER)
+        for legs in _given_or(options.decomp_legs, SMALL_LEGS if thorough else LEGS[:1])
+        for inner in _given_or(options.num_inner_cols, INNER if thorough else INNER[:1])
     ]
 
 
@@ -118,7 +144,7 @@ def _sizes(layout: Layout, options: EzklSettings) -> list[Plan]:
         arguments = replace(layout.arguments, logrows=k, base=base, lookup_range=(-1, 1))
         shape = cost.shape(layout, arguments)
         if shape is not None:
-            found.append(Plan(arguments, shape.price))
+            found.append(Plan(layout, arguments, shape.price))
     return found
 
 

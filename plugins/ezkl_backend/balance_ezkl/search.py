@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from balance_core.errors import UnsupportedModel
 from balance_ezkl import cost
-from balance_ezkl.plans import Choice, Plan, plans
+from balance_ezkl.plans import Choice, plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from balance_ezkl.circuit import Arguments
+    from balance_ezkl.plans import Plan
     from balance_ezkl.trial import Tally, Trial
 
 MIN_SCALE = 5
@@ -79,7 +80,7 @@ class Search:
         scaled = self._largest(arguments, low, plan.high if fixed is None else min(fixed, plan.high))
         shape = None if scaled is None else cost.shape(self.trial.layout(scaled), scaled)
         if scaled is not None and shape is not None:
-            self._push(Plan(scaled, shape.price, scaled.input_scale, fitted=True))
+            self._push(replace(plan, arguments=scaled, price=shape.price, high=scaled.input_scale, fitted=True))
 
     def _largest(self, arguments: Arguments, low: int, high: int) -> Arguments | None:
         """Return the arguments at the largest scale in [low, high] whose values fit, by bisection over the probes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,18 @@ from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.model.graph import label, operator
 from balance_core.stages import Estimate, NodeProblem, Support
 from balance_ezkl import cost, rules
-from balance_ezkl.circuit import Arguments, Layout, lay_out
+from balance_ezkl.circuit import lay_out
 from balance_ezkl.graph import expanded, prefix, with_context
+from balance_ezkl.plans import likely, plans, sketches
 from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onnx import ModelProto
 
     from balance_core.model import Model
+    from balance_ezkl.circuit import Arguments, Layout
     from balance_ezkl.settings import EzklSettings
 
 
@@ -32,71 +36,62 @@ def support(model: Model, options: EzklSettings) -> Support:
     if found:
         return Support(problems=tuple(found))
     with tempfile.TemporaryDirectory(prefix="balance-ezkl-") as folder:
-        layout, problem = _lay_out(proto, options, Path(folder))
-        if layout is None or problem is not None:
-            return Support(problems=() if problem is None else (problem,))
-        return Support(estimate=_estimate(layout, options))
+        try:
+            return Support(estimate=_estimate(proto, options, Path(folder)))
+        except EzklFailed as error:
+            return Support(problems=(_culprit(proto, options, Path(folder), error),))
 
 
-def refuse(proto: ModelProto, options: EzklSettings | None = None, scratch: Path | None = None) -> None:
-    """Raise UnsupportedModel that names the nodes which ezkl cannot take.
-
-    With a folder to work in, ezkl itself is asked as well.
-    """
+def refuse(proto: ModelProto) -> None:
+    """Raise UnsupportedModel that names the nodes which ezkl cannot take, if there are any."""
     found = rules.problems(proto)
-    if not found and options is not None and scratch is not None:
-        _, problem = _lay_out(proto, options, scratch)
-        found = [] if problem is None else [problem]
     if found:
-        issues = [NodeIssue(problem.node, problem.operator, problem.reason, problem.mend) for problem in found]
-        raise UnsupportedModel("ezkl cannot prove this model", issues=issues)
+        raise _unsupported(found)
 
 
-def _lay_out(proto: ModelProto, options: EzklSettings, scratch: Path) -> tuple[Layout | None, NodeProblem | None]:
-    """Return the layout of a graph, or the first node with which it fails."""
-    try:
-        return _try(proto, options, scratch), None
-    except EzklFailed as error:
-        failure = error
+def explain(proto: ModelProto, options: EzklSettings, scratch: Path, failure: EzklFailed) -> UnsupportedModel:
+    """Name the node with which ezkl failed to lay a graph out."""
+    return _unsupported([_culprit(proto, options, scratch, failure)])
+
+
+def _unsupported(found: Sequence[NodeProblem]) -> UnsupportedModel:
+    issues = [NodeIssue(problem.node, problem.operator, problem.reason, problem.mend) for problem in found]
+    return UnsupportedModel("ezkl cannot prove this model", issues=issues)
+
+
+def _estimate(proto: ModelProto, options: EzklSettings, scratch: Path) -> Estimate:
+    """Say what the circuit costs that a search will probably settle on; raises EzklFailed."""
+    plan = likely(plans(partial(_lay_out, proto, options, scratch), options, thorough=False), options)
+    estimate = Estimate(rows=plan.layout.rows, log_rows=plan.arguments.logrows)
+    shape = cost.shape(plan.layout, plan.arguments)
+    if shape is None:
+        return estimate
+    return estimate.model_copy(
+        update={
+            "setup_seconds": cost.wall_seconds(shape.setup_cpu_seconds),
+            "prove_seconds": cost.wall_seconds(shape.prove_cpu_seconds),
+            "memory_bytes": shape.memory_bytes,
+        }
+    )
+
+
+def _culprit(proto: ModelProto, options: EzklSettings, scratch: Path, failure: EzklFailed) -> NodeProblem:
+    """Return the first node with which ezkl fails, by bisection: it hides most names behind a general error."""
     low, high = 0, len(proto.graph.node) - 1
+    arguments = sketches(options, thorough=False)[0]
     while low < high:
         middle = (low + high) // 2
         try:
-            _try(prefix(proto, middle + 1), options, scratch)
+            _lay_out(prefix(proto, middle + 1), options, scratch, arguments)
         except EzklFailed as error:
             failure, high = error, middle
         else:
             low = middle + 1
     node = proto.graph.node[low]
-    return None, NodeProblem(node=label(node), operator=operator(node), reason=f"ezkl answers: {failure.reason}")
+    return NodeProblem(node=label(node), operator=operator(node), reason=f"ezkl answers: {failure.reason}")
 
 
-def _try(proto: ModelProto, options: EzklSettings, scratch: Path) -> Layout:
+def _lay_out(proto: ModelProto, options: EzklSettings, scratch: Path, arguments: Arguments) -> Layout:
     graph = scratch / "check.onnx"
     graph.write_bytes(with_context(proto))
-    return lay_out(graph, _arguments(options), options, scratch)
-
-
-def _arguments(options: EzklSettings) -> Arguments:
-    return Arguments(
-        input_scale=7 if options.input_scale is None else options.input_scale,
-        param_scale=7 if options.param_scale is None else options.param_scale,
-        multiplier=options.scale_rebase_multiplier or 1,
-        base=options.decomp_base or 2**10,
-        legs=options.decomp_legs or 2,
-        inner=options.num_inner_cols or 2,
-    )
-
-
-def _estimate(layout: Layout, options: EzklSettings) -> Estimate:
-    k = options.logrows or cost.least_logrows(layout)
-    shape = cost.shape(layout, replace(layout.arguments, logrows=k, base=1 << (k - 1), lookup_range=(-1, 1)))
-    if shape is None:
-        return Estimate(rows=layout.rows, log_rows=k)
-    return Estimate(
-        rows=layout.rows,
-        log_rows=k,
-        setup_seconds=cost.wall_seconds(shape.setup_cpu_seconds),
-        prove_seconds=cost.wall_seconds(shape.prove_cpu_seconds),
-        memory_bytes=shape.memory_bytes,
-    )
+    return lay_out(graph, arguments, options, scratch)

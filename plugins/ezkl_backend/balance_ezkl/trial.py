@@ -14,6 +14,7 @@ from balance_core.errors import ConfigError
 from balance_ezkl import witness
 from balance_ezkl.agreement import Yardstick
 from balance_ezkl.circuit import Arguments, Layout, compile_circuit, lay_out
+from balance_ezkl.plans import TABLE_COLUMNS
 from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from balance_core.records import TensorSpec
     from balance_ezkl.crew import Crew
     from balance_ezkl.settings import EzklSettings
-
-
-TABLE_COLUMNS = 4
-"""How many columns a lookup table may spread over."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,6 @@ class Trial:
             floor(options.lookup_safety_margin * lookups[0]) - 1,
             ceil(options.lookup_safety_margin * lookups[1]) + 1,
         )
-        # More columns than these, and the table's selector has a higher degree than the circuit's other gates.
         widest = TABLE_COLUMNS * ((1 << arguments.logrows) - 16) // 2
         return replace(arguments, lookup_range=(low, high)) if -widest <= low and high <= widest else None
 

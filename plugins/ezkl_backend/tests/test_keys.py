@@ -159,7 +159,15 @@ def test_settings_of_another_circuit_never_pass_for_this_one(tiny, path, value):
 def test_keys_that_are_no_keys_are_refused(tiny):
     own = tiny.key.parts["key"]
     head = own[:8]
-    for data in (b"", head, own[:-1], own[: len(own) // 2], head + bytes(len(own) - 8), head + b"\xff" * 200, own[::-1]):
+    for data in (
+        b"",
+        head,
+        own[:-1],
+        own[: len(own) // 2],
+        head + bytes(len(own) - 8),
+        head + b"\xff" * 200,
+        own[::-1],
+    ):
         refused(tiny, tiny.with_part("key", data))
 
 
@@ -196,7 +204,15 @@ def test_reference_string_is_judged_point_by_point(tiny):
     other_g = own[:4] + twice + twice + own[132:]
     off_curve = own[:-32] + bytes(32)
     infinity = own[:260] + bytes(128)
-    for data in (other_g, off_curve, infinity, b"\1" + own[1:], own + b"\0", own[:-1], own[:4] + own[68:132] + own[:64]):
+    for data in (
+        other_g,
+        off_curve,
+        infinity,
+        b"\1" + own[1:],
+        own + b"\0",
+        own[:-1],
+        own[:4] + own[68:132] + own[:64],
+    ):
         refused(tiny, tiny.with_part("srs", data))
 
 

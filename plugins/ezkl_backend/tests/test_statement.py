@@ -7,11 +7,12 @@ import pytest
 from balance_ezkl import witness
 from balance_ezkl.backend import EzklBackend
 from balance_ezkl.verifier import EzklVerifier
-from .workshop import CONTEXT, mlp, sample, sampled
 
 from balance_core.contracts import Request
 from balance_core.errors import ConfigError
 from balance_core.records import Opening, TensorSpec
+
+from .workshop import CONTEXT, mlp, sample, sampled
 
 SPEC = TensorSpec(name="x", dtype="float32", shape=(1, 4))
 

@@ -134,9 +134,7 @@ def graph(nodes, inputs, outputs, constants=None, *, opset=17):
 
 def sampled(model, *, count=24, seed=5, low=-1.0, high=1.0):
     random = np.random.default_rng(seed)
-    inputs = {
-        spec.name: random.uniform(low, high, (count, *spec.shape)).astype(spec.dtype) for spec in model.inputs
-    }
+    inputs = {spec.name: random.uniform(low, high, (count, *spec.shape)).astype(spec.dtype) for spec in model.inputs}
     return Samples(inputs, reference.run(model.onnx, inputs))
 
 
