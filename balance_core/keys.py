@@ -51,7 +51,7 @@ class KeyStore:
             known = ", ".join(self.names())
             raise ConfigError(
                 f"there is no key {name!r} in {str(self.folder)!r}",
-                hint=f"known keys: {known}" if known else f"balance keys create {name}",
+                hint=f"known keys: {known}" if known else f"balance keys new {name}",
             ) from None
         except OSError as error:
             raise ConfigError(f"key {name!r} cannot be read: {error.strerror}", hint=f"see {path}") from error

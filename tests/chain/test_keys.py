@@ -85,7 +85,7 @@ def test_a_folder_in_which_others_can_swap_keys_is_refused(store):
 def test_a_missing_key_says_what_there_is(store):
     with pytest.raises(ConfigError, match="no key 'mine'") as caught:
         store.load("mine")
-    assert caught.value.hint == "balance keys create mine"
+    assert caught.value.hint == "balance keys new mine"
     store.create("other")
     with pytest.raises(ConfigError) as caught:
         store.load("mine")
