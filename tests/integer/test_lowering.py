@@ -252,6 +252,19 @@ def test_integer_inputs_saturate_instead_of_wrapping_around():
         Lowering(proto, other, 8, 8).run()
 
 
+def test_casts_to_integers_are_exact_at_any_budget():
+    proto = model("(float[1,4] x) => (int64[1,4] y) { y = Cast <to=7> (x) }")
+    batch = {"x": np.array([[[0.0, 4999.0, -3.5, 17.0]], [[-4000.25, 1.5, 2.0, -0.5]]], dtype=np.float32)}
+    lowered = Lowering(proto, batch, 6, 6).run().model
+    assert execute(lowered, batch).outputs["y"].tolist() == [[[0, 4999, -3, 17]], [[-4000, 1, 2, 0]]]
+
+
+def test_an_infinity_outside_a_softmax_mask_is_refused():
+    proto = model("(float[1,4] x, bool[1,4] c) => (float[1,4] y) { y = Where (c, x, low) }", low=np.float32(-np.inf))
+    with pytest.raises(UnsupportedModel, match="not finite"):
+        Lowering(proto, {"x": normal(3, 1, 4), "c": np.ones((3, 1, 4), dtype=bool)}, 8, 8).run()
+
+
 def test_lower_returns_the_model_alone():
     proto = model("(float[1,4] x) => (float[1,4] y) { y = Tanh (x) }")
     samples = {"x": normal(20, 1, 4)}

@@ -20,6 +20,7 @@ from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Va
 from balance_core.integer.lowering.real import Reals
 from balance_core.integer.lowering.rules import load
 from balance_core.integer.lowering.rules.classic import column_scale
+from balance_core.integer.lowering.rules.logic import whole_scale
 from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
 from balance_core.integer.lowering.scaling import fit
@@ -158,6 +159,7 @@ class Lowering:
             tree_scale(self.proto, name, reals),
             quantised_scale(self.proto, name),
             column_scale(self.proto, name, reals, self.bits),
+            whole_scale(self.proto, name),
         ):
             if finer is not None and finer < scale:
                 span = max(high, Fraction(0)) - min(low, Fraction(0))

@@ -62,6 +62,7 @@ def _exponential_table(size: int, step: Fraction, unit: Fraction) -> np.ndarray:
 def floor_divide(r: Reals, x: Real, divisor: int) -> Real:
     """Return floor(x / d) of the integers, d even: floor((2(x - d/2) + d) / (2d)); the scale is multiplied by d."""
     half = r.structural(np.full((1,) * len(x.shape), divisor // 2), x.scale)
+    x = Real(x.tensor, x.scale, x.fact)
     return r.graph.emit(Rescale(divisor), r.sub(x, half), scale=x.scale * divisor)
 
 

@@ -64,7 +64,10 @@ class Reals:
         if largest <= limit and bool((reals == np.rint(reals)).all()):
             return self.graph.weight(reals.astype(np.int64), Fraction(1))
         scale = power_of_two_at_least(Fraction(largest) / limit)
-        return self.graph.weight(np.clip(to_integers(reals, scale), -limit, limit), scale)
+        integers = np.clip(to_integers(reals, scale), -limit, limit)
+        spare = int(np.gcd.reduce(np.abs(integers).reshape(-1)))
+        spare &= -spare  # a power of two that divides all: fewer bits hold the same values
+        return self.graph.weight(integers // spare, scale * spare)
 
     def constant_at(self, array: np.ndarray, scale: Fraction) -> Real:
         """Quantise a constant term at a given scale."""

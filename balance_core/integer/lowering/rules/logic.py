@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from balance_core.integer import tables
 from balance_core.integer.facts import Inadmissible, check_shape
+from balance_core.integer.lowering.functions import floor_divide
 from balance_core.integer.lowering.graph import Real
 from balance_core.integer.lowering.node import FLOATS, INTEGERS
 from balance_core.integer.lowering.rules import rule
-from balance_core.integer.lowering.rules.arithmetic import masked
+from balance_core.integer.lowering.rules.arithmetic import masked, signs
+from balance_core.integer.lowering.scaling import power_of_two_at_least
 
 if TYPE_CHECKING:
     from balance_core.integer.lowering.node import Node, Value
@@ -82,7 +83,7 @@ def where(node: Node) -> Value:
     for place in (1, 2):
         other = node.value(3 - place)
         if node.is_constant(place) and isinstance(other, Real) and not other.exact:
-            chosen.append(r.constant_at(np.clip(node.constant(place), -1e9, 1e9), other.scale))
+            chosen.append(r.constant_at(masked(node, node.constant(place), other), other.scale))
         else:
             chosen.append(node.real(place))
     return r.select(node.real(0), *chosen)
@@ -130,10 +131,32 @@ def cast(node: Node) -> Value:
 
 
 def as_integer(node: Node, value: Value) -> Real:
-    """Round a tensor towards zero."""
-    if isinstance(value, Real) and value.scale == 1:
-        return Real(value.tensor, Fraction(1), value.fact, exact=True)
-    return node.tensor(node.pending(value).then(lambda v: -tables.floor(-v) if v < 0 else tables.floor(v)))
+    """Round a tensor towards zero, exactly; raises Inadmissible where its integers are further apart than 1."""
+    r = node.reals
+    x = node.tensor(value)
+    if x.scale == 1:
+        return Real(x.tensor, Fraction(1), x.fact, exact=True)
+    if x.scale > 1:
+        raise Inadmissible(f"integers are told apart only in steps of {float(x.scale):g} at this bit budget")
+    if x.scale.numerator != 1 or x.scale.denominator % 2:
+        x = r.to_scale(x, 1 / power_of_two_at_least(1 / x.scale))
+    sign = None
+    if x.fact.lo < 0:
+        sign = signs(node, x)
+        x = r.mul_exact(x, sign)
+        x = r.clamp(x, 0, max(0, x.fact.hi))
+    whole = floor_divide(r, x, x.scale.denominator)
+    whole = Real(whole.tensor, Fraction(1), whole.fact, exact=True)
+    return whole if sign is None else r.mul_exact(whole, sign)
+
+
+def whole_scale(proto: onnx.ModelProto, name: str) -> Fraction | None:
+    """Return the scale of a real input that the model turns into integers."""
+    readers = [node for node in proto.graph.node if name in node.input]
+    casts = any(
+        node.op_type == "Cast" and any(a.name == "to" and a.i in INTEGERS for a in node.attribute) for node in readers
+    )
+    return Fraction(1, 2) if casts or any(node.op_type == "OneHot" for node in readers) else None
 
 
 @rule("OneHot")
