@@ -435,8 +435,8 @@ def _gathered(r: FloatRule, moving: Moving, found: Sequence[np.ndarray]) -> list
         parts = [r.graph.reshape(r.value(place), (-1,)) for place in moving.data]
         if (index == FILL).any():
             parts.append(r.graph.constant(np.zeros(1, dtype=r.tensor(moving.data[0]).dtype)))
-        size = sum(prod(moving.shapes[place]) for place in moving.data)
-        places = np.where(index == FILL, size, index).astype(np.int64)
+        count = sum(prod(moving.shapes[place]) for place in moving.data)
+        places = np.where(index == FILL, count, index).astype(np.int64)
         pool = parts[0] if len(parts) == 1 else r.graph.node("Concat", parts, axis=0)
         results.append(r.graph.node("Gather", [pool, r.graph.constant(places)], axis=0))
     return results
