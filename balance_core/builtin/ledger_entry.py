@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,7 +54,7 @@ class Entry:
             raise Rejected(f"the {event.record.kind} record has {len(data)} bytes, more than {MAX_ENTRY_BYTES}")
         kind, sequence = event.record.kind, after.length + 1
         draft = cls(after.ledger_id, sequence, after.hash, kind, data, inline, key.public, signature="")
-        return replace(draft, signature=signing.sign(key, _ENTRY_DOMAIN, draft._signed_bytes()))
+        return replace(draft, signature=signing.sign(key, _ENTRY_DOMAIN, draft._signed_bytes))
 
     @classmethod
     def from_row(cls, ledger_id: str, previous: str, row: tuple[Any, ...]) -> Entry:
@@ -74,6 +75,7 @@ class Entry:
             )
         return cls(ledger_id, sequence, previous, kind, record, inline, signer, signature)
 
+    @cached_property
     def _signed_bytes(self) -> bytes:
         return canonical.encode(
             {
@@ -89,12 +91,12 @@ class Entry:
     @property
     def hash(self) -> str:
         """The digest that the next entry names."""
-        return canonical.digest("ledger-entry/1", self._signed_bytes(), self.signer.encode(), self.signature.encode())
+        return canonical.digest("ledger-entry/1", self._signed_bytes, self.signer.encode(), self.signature.encode())
 
     def event(self) -> Event:
         """Return the record and its signer; raises ChainError unless the signature covers all of it."""
         try:
-            signing.verify(self.signer, self.signature, _ENTRY_DOMAIN, self._signed_bytes())
+            signing.verify(self.signer, self.signature, _ENTRY_DOMAIN, self._signed_bytes)
             record = self._parsed()
         except (InvalidProof, ConfigError) as error:
             raise ChainError(
