@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from honest import HonestBackend, HonestVerifier, SealedAnswers, evaluate, seal, tensors
+from honest_variants import CommittingBackend, HidesWithoutSalt, HidingBackend, IgnoresOwnCommitment
 from pydantic import ConfigDict, Field
 
 from balance_core import contracts
@@ -375,10 +376,10 @@ class LeavesFile(HonestBackend):
         inner = super().proof(circuit, answers)
         return Proof("honest", f"{self.note}\n".encode() + inner.data)
 
-    def read_key(self, circuit, job):
+    def read_key(self, circuit, opening, job):
         (job.scratch / "note").write_text("believe me")
         self.note = job.path(job.publish(job.scratch / "note"))
-        return super().read_key(circuit, job)
+        return super().read_key(circuit, opening, job)
 
 
 @caught_by("fresh_process_reaches_the_same_verdict", partner=LeavesFile)
@@ -417,10 +418,10 @@ class WritesToWorkingFolder(HonestBackend):
 class ChangesPublishedContent(HonestBackend):
     """Content that was published is touched again."""
 
-    def read_key(self, circuit, job):
+    def read_key(self, circuit, opening, job):
         path = job.path(circuit.key["model"])
         path.chmod(0o600)
-        return super().read_key(circuit, job)
+        return super().read_key(circuit, opening, job)
 
 
 @caught_by("stages_need_no_network")
@@ -528,10 +529,10 @@ class KeepsStateInProcess(HonestBackend):
         MODELS.update(dict.fromkeys(parts, "here"))
         return parts
 
-    def read_key(self, circuit, job):
+    def read_key(self, circuit, opening, job):
         if not MODELS:
             raise ConfigError("set the model up first")
-        return super().read_key(circuit, job)
+        return super().read_key(circuit, opening, job)
 
 
 # Backends that declare what is not so
@@ -548,12 +549,22 @@ class AllowsLot(HonestVerifier):
         return super().read_key(VerifyingKey(key.backend, {n: p for n, p in key.parts.items() if n != "lot"}))
 
 
-@caught_by("capability_deterministic", partner=AllowsLot)
+@caught_by("capability_deterministic", "circuit_is_reproduced_from_its_settings", partner=AllowsLot)
 class NotDeterministic(HonestBackend):
     """The key holds a number drawn by lot."""
 
     def key_parts(self, model):
         return {**super().key_parts(model), "lot": uuid.uuid4().bytes}
+
+
+@caught_by("circuit_is_reproduced_from_its_settings")
+class ForgetsChoice(HonestBackend):
+    """What the samples decided is not among the circuit's settings."""
+
+    def setup(self, model, samples, job):
+        chosen = self.settings if samples is None else self.settings.model_copy(update={"bits": 10})
+        circuit = HonestBackend(chosen).setup(model, samples, job)
+        return circuit.model_copy(update={"settings": self.settings.model_dump(mode="json")})
 
 
 @caught_by("capability_batch")
@@ -637,6 +648,14 @@ class NamesAnotherModel(HonestBackend):
     def setup(self, model, samples, job):
         circuit: Circuit = super().setup(model, samples, job)
         return circuit.model_copy(update={"model_id": "0" * 64})
+
+
+# Cheats that need a mock of another kind
+
+caught_by("wrong_commitment_is_refused", "proof_of_another_model_is_refused", partner=CommittingBackend)(
+    IgnoresOwnCommitment
+)
+caught_by("capability_private_input", partner=HidingBackend, private_settings={"hide": True})(HidesWithoutSalt)
 
 
 # Plugins that do not keep the form

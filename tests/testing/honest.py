@@ -143,24 +143,23 @@ class HonestBackend(ProofBackend):
         return job.publish(job.scratch / name)
 
     def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> list[tuple[Tensor, ...]]:
-        del opening
-        key = self.read_key(circuit, job)
+        key = self.read_key(circuit, opening, job)
         rules = Rules.from_json(key["rules"])
         samples = [dict(zip(inputs, rows, strict=True)) for rows in zip(*inputs.values(), strict=True)]
         answered = [evaluate(key["model"], rules, self.grid(rules, sample)) for sample in samples]
         return [tensors(rules.outputs, outputs, rules.bits) for outputs in answered]
 
-    def read_key(self, circuit: Circuit, job: Job) -> dict[str, bytes]:
+    def read_key(self, circuit: Circuit, opening: Opening, job: Job) -> dict[str, bytes]:
+        del opening
         return {name: job.path(address).read_bytes() for name, address in circuit.key.items()}
 
     def grid(self, rules: Rules, inputs: Mapping[str, np.ndarray]) -> tuple[tuple[int, ...], ...]:
         return tuple(rounded(inputs[name], rules.bits) for name, _ in rules.inputs)
 
     def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:
-        del opening
         if not requests or (len(requests) > 1 and not self.capabilities.batch):
             raise ConfigError(f"the mock does not prove {len(requests)} requests at once")
-        key = self.read_key(circuit, job)
+        key = self.read_key(circuit, opening, job)
         rules = Rules.from_json(key["rules"])
         answers = []
         for number, request in enumerate(requests):
