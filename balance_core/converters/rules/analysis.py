@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 STEPS = 400_000
 """Comparisons that all searches of one rule set may look at together: a few seconds."""
+QUESTION = 50_000
+"""Comparisons that one search may look at."""
 
 Box = tuple[tuple[int, int], ...]
 """The least and largest value of every column."""
@@ -34,7 +36,10 @@ class Search:
     def case(self, condition: Condition) -> tuple[int, ...] | None:
         """Return a case that meets a condition without grades, or None when there is none; raises Undecided."""
         waiting: list[tuple[Box, Condition | bool]] = [(self.whole, condition)]
+        last = max(0, self.steps - QUESTION)
         while waiting:
+            if self.steps <= last:
+                raise Undecided
             box, open_condition = waiting.pop()
             rest = self.reduced(open_condition, box)
             if rest is True:
@@ -63,8 +68,6 @@ class Search:
         if isinstance(condition, Grade):
             raise TypeError("a grade is no comparison: `fires` makes one of it")
         self.steps -= 1
-        if self.steps < 0:
-            raise Undecided
         low, high = _span(condition, box)
         if low >= condition.atom.bound:
             return condition.positive
