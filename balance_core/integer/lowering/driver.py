@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from balance_core.integer.model import IntegerModel
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""How operands and attributes of files that no checker has seen break the rules of onnx and numpy."""
 WHOLE_RANGE = frozenset({"Cast", "CastLike", "DequantizeLinear", "ConvInteger", "MatMulInteger"})
 """Readers of 8-bit inputs that may take every value of the type."""
 
@@ -75,7 +77,10 @@ class Lowering:
         graph = self.proto.graph
         self._refuse_unknown()
         for tensor in graph.initializer:
-            self.values[tensor.name] = numpy_helper.to_array(tensor)
+            try:
+                self.values[tensor.name] = numpy_helper.to_array(tensor)
+            except MALFORMED as error:
+                raise UnsupportedModel(f"weight {tensor.name} cannot be read ({error})") from error
         for info in graph.input:
             if info.name not in self.values:
                 self._input(info)
@@ -146,8 +151,8 @@ class Lowering:
                 self.values[name] = self.graph.input(name, samples, lo, hi, Fraction(1), exact=True)
             else:
                 self.values[name] = self._real_input(name, samples.astype(np.float64))
-        except Inadmissible as error:
-            raise UnsupportedModel(f"input {name}: {error}") from None
+        except MALFORMED as error:
+            raise UnsupportedModel(f"input {name}: {error}") from error
 
     def _real_input(self, name: str, reals: np.ndarray) -> Real:
         """Choose the scale of a real input: by its range, or finer where what reads it needs that."""
@@ -199,8 +204,7 @@ class Lowering:
         except Inadmissible as error:
             issue = NodeIssue(node.title, node.op, str(error))
             raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from None
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # Operands and attributes of files that no checker has seen break numpy's rules in many ways.
+        except MALFORMED as error:
             issue = NodeIssue(node.title, node.op, f"operands or attributes do not fit ({error})")
             raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from error
         for name, value in zip(proto.output, results, strict=False):

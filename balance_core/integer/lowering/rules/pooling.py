@@ -37,11 +37,10 @@ def windows(node: Node) -> np.ndarray:
         count = (-(-span // s) if ceil else span // s) + 1
         if ceil and (count - 1) * s >= n + begin:  # a window must start inside the operand or its front pad
             count -= 1
+        check_shape((index.size, k, count))
         at = np.arange(k)[:, None] * d + np.arange(count)[None, :] * s - begin
         place = [1] * (2 * rank)
         place[axis], place[rank + axis] = k, count
-        check_shape((k, count))
-        check_shape((index.size, k * count))
         index = index * n + np.clip(at, 0, n - 1).reshape(place)
         inside = inside & ((at >= 0) & (at < n)).reshape(place)
     flat = np.where(inside, index, -1).reshape(int(np.prod(kernel)), 1, 1, *index.shape[rank:])
