@@ -228,7 +228,7 @@ class ChainAdapter(Plugin):
 
     @abstractmethod
     def registration(self, registration_id: str) -> Registration:
-        """Return an active registration; raises Rejected for one that is unknown or revoked, saying which."""
+        """Return a registration in force, or superseded; raises Rejected for any other, saying how it stands."""
 
     @abstractmethod
     def revoke(self, revocation: Revocation, *, key: str) -> ChainRef:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from balance_core.chain import Revocation
-from balance_core.errors import ConfigError
+from balance_core.errors import ConfigError, Rejected
 from balance_core.files import write_whole
 from balance_core.records import Record, Registration, Trust
 from balance_core.runs import Preparation
@@ -14,7 +14,7 @@ from balance_core.signing import SignedRegistration
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from balance_core.chain import ChainRef
+    from balance_core.chain import ChainEvent, ChainRef
     from balance_core.contracts import ChainAdapter
     from balance_core.pipeline import Pipeline
     from balance_core.signing import SigningKey
@@ -83,17 +83,26 @@ def registration_name(preparation: Preparation) -> str:
 
 
 def latest_version(chain: ChainAdapter, provider: str, name: str) -> Registration | None:
-    """Return the active registration under a provider's name, as the chain's events have it."""
+    """Return the newest registration in force under a provider's name, as the chain's events have it.
+
+    Raises Rejected for a name whose newest version was revoked: it is never free again.
+    """
     latest: Registration | None = None
     for event in chain.events():
         if event.type == "registered":
             found = Registration.from_value(event.record)
             if found.provider == provider and found.name == name:
                 latest = found
-        elif event.type == "revoked" and latest is not None:
-            revoked = Revocation.from_value(event.record).registration_id
-            latest = None if revoked == latest.registration_id else latest
+        elif event.type == "revoked" and latest and _revoked(event) == latest.registration_id:
+            raise Rejected(
+                f"the registration {name!r} was revoked, and its name is never free again",
+                hint="register under another name: --name NAME",
+            )
     return latest
+
+
+def _revoked(event: ChainEvent) -> str:
+    return Revocation.from_value(event.record).registration_id
 
 
 def _keep(workspace: Workspace, registration: Registration, preparation: Preparation, key: SigningKey) -> Registered:

@@ -122,7 +122,7 @@ class Session:
         self._held.enter_context(self.pipeline)
         with self._held.pop_all() as undo:  # the pipeline is closed if a plugin cannot be used
             chain, storage = self.options.get("chain", "ledger"), self.options.get("storage", "local")
-            self.chain = self._plugin("chains", chain, self.options.get("chain_settings"))
+            self.chain = self._plugin("chains", chain, self._chain_settings(chain))
             self.storage = self._plugin("storage", storage, self.options.get("storage_settings"))
             self._held = undo.pop_all()
         return self
@@ -131,6 +131,13 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.__exit__(kind, error, trace)
+
+    def _chain_settings(self, chain: str | None) -> dict[str, Any]:
+        """Return the chain's settings, with the provider's key for one that signs with the user's keys."""
+        settings = dict(self.options.get("chain_settings") or {})
+        if chain and "key" in self.options and "key" in registry.load("chains", chain).settings_class.model_fields:
+            settings.setdefault("key", self.options["key"])
+        return settings
 
     @staticmethod
     def _plugin(kind: str, name: str | None, settings: Mapping[str, Any] | None) -> Any:
