@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto, helper, inliner
 
@@ -10,7 +10,7 @@ from balance_core.errors import UnsupportedModel
 from balance_core.model.draft import Draft
 from balance_core.model.expansion import EXPANSIONS
 from balance_core.model.expansion.build import Build
-from balance_core.model.graph import issue, operator, schema
+from balance_core.model.graph import has_body, issue, operator, schema
 from balance_core.model.normalise import finish
 from balance_core.model.passes import fold
 from balance_core.model.passes.upgrade import TARGET_OPSET
@@ -37,7 +37,7 @@ def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
         found = [node for node in draft.nodes if operator(node) in wanted]
         if not found:
             break
-        stuck = [node for node in found if operator(node) not in EXPANSIONS and not _has_body(node, draft)]
+        stuck = [node for node in found if not _is_expandable(node, draft)]
         if stuck:
             reason = "the backend lacks it, and it cannot be written in other operators"
             raise UnsupportedModel("the model cannot be expanded", issues=[issue(node, reason) for node in stuck])
@@ -51,9 +51,9 @@ def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
     return proto
 
 
-def _has_body(node: NodeProto, draft: Draft) -> bool:
-    definition: Any = schema(node, draft.versions)  # onnx's stubs lack both attributes
-    return definition is not None and bool(definition.has_function or definition.has_context_dependent_function)
+def _is_expandable(node: NodeProto, draft: Draft) -> bool:
+    definition = schema(node, draft.versions)
+    return operator(node) in EXPANSIONS or (definition is not None and has_body(definition))
 
 
 def _with_bodies(proto: ModelProto, operators: list[tuple[str, str]]) -> ModelProto:

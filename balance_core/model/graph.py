@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import AttributeProto, GraphProto, NodeProto, defs
 
@@ -97,6 +97,11 @@ def schema(node: NodeProto, versions: Mapping[str, int]) -> defs.OpSchema | None
     except defs.SchemaError:
         return None
     return None if found.deprecated else found
+
+
+def has_body(definition: Any) -> bool:
+    """Return whether ONNX defines the operator by other operators; the stubs of `OpSchema` lack both attributes."""
+    return bool(definition.has_function or definition.has_context_dependent_function)
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -63,14 +63,22 @@ def _is_plain(node: IntegerNode) -> bool:
     return node.scale == 1 and node.zero_point == 0
 
 
-def run(integer: IntegerModel, batch: Mapping[str, np.ndarray]) -> Execution:
-    """Answer a batch: arrays of integers are taken as they are, arrays of reals are quantised first."""
+def quantised(integer: IntegerModel, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the integers of a batch: arrays of integers are taken as they are, arrays of reals are quantised.
+
+    Integers for an input of scale 1 saturate to its interval, as reals do.
+    """
     given = dict(batch)
     for place, op in integer.inputs:
         node, array = integer.nodes[place], batch.get(op.label)
         if array is not None and (array.dtype.kind not in "iu" or _is_plain(node)):
             given[op.label] = quantise(array, node, op)
-    return execute_integers(integer, given)
+    return given
+
+
+def run(integer: IntegerModel, batch: Mapping[str, np.ndarray]) -> Execution:
+    """Answer a batch of integers as they are, or of reals."""
+    return execute_integers(integer, quantised(integer, batch))
 
 
 def answers(encoded: bytes, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

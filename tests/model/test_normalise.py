@@ -270,12 +270,14 @@ IDLE = {
     "Identity between input and output": ("y = Identity(x)", ["Identity"]),
     "Dropout": ("a = Relu(x) y = Dropout(a)", ["Relu"]),
     "Dropout with a switch": (
-        "r = Constant<value_float = 0.5>() t = Constant<value = bool {0}>() a = Dropout(x, r, t) y = Relu(a)", ["Relu"],
+        "r = Constant<value_float = 0.5>() t = Constant<value = bool {0}>() a = Dropout(x, r, t) y = Relu(a)",
+        ["Relu"],
     ),
     "Dropout whose mask is read": ("a, m = Dropout(x) f = Cast<to: int = 1>(m) y = Mul(a, f)", ["Mul"]),
     "Cast to the same type": ("a = Cast<to: int = 1>(x) y = Relu(a)", ["Relu"]),
     "a chain of them": (
-        "a = Identity(x) b = Dropout(a) c = Cast<to: int = 1>(b) d = Relu(c) e = Identity(d) y = Dropout(e)", ["Relu"],
+        "a = Identity(x) b = Dropout(a) c = Cast<to: int = 1>(b) d = Relu(c) e = Identity(d) y = Dropout(e)",
+        ["Relu"],
     ),
     "two outputs of one value": ("h = Relu(x) y = Identity(h) z = Identity(h)", ["Relu", "Identity"]),
 }  # fmt: skip

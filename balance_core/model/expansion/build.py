@@ -69,7 +69,7 @@ class Build:
         return self.add(operator, value, axes=axes, keepdims=int(keepdims))
 
     def dtype(self, name: str) -> np.dtype:
-        """Return the element type of one of the node's own inputs."""
+        """Return the element type of one of the node's own inputs or outputs."""
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.draft.types[name].tensor_type.elem_type))
 
     def matrix(self, element: int = TensorProto.FLOAT) -> tuple[str, int, int]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def transform(build: Build, scores: str, post_transform: str, into: str) -> None:
-    """Write the transformed scores of several classes or targets, shape (rows, classes)."""
+    """Write the transformed scores of classes or targets, shape (rows, classes), in the type that the node has."""
+    if build.dtype(into) == np.float64:
+        scores = build.add("Cast", scores, to=TensorProto.DOUBLE)
     match post_transform:
         case "NONE":
             build.add("Identity", scores, into=into)

@@ -163,7 +163,10 @@ def read_v5(build: Build, dtype: np.dtype) -> Nodes:
 
 
 def _members(build: Build, dtype: np.dtype) -> Iterator[np.ndarray]:
-    """Yield the sets that nodes ask membership of, in order: NaN stands between them."""
+    """Yield the sets that nodes ask membership of, in order: NaN stands between them.
+
+    Members are compared exactly, as ONNX says; onnxruntime 1.32 cuts fractions off in some sets first.
+    """
     values = build.array("membership_values", None).astype(dtype)
     ends = [*np.flatnonzero(np.isnan(values)).tolist(), len(values)]
     start = 0

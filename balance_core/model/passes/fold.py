@@ -7,12 +7,12 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import NodeProto, OperatorSetIdProto, TensorProto, TypeProto, helper, shape_inference
+from onnx import NodeProto, OperatorSetIdProto, TensorProto, TypeProto, helper, inliner, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.model import ml, tensors
-from balance_core.model.graph import domain, issue, label, needs, operator, schema
+from balance_core.model.graph import domain, has_body, issue, label, needs, operator, schema
 from balance_core.model.passes import branches, guard
 
 if TYPE_CHECKING:
@@ -120,6 +120,17 @@ class _Fold:
             ) from error
         self.types |= {name: kind for name, kind in found.items() if name and kind.WhichOneof("value")}
         ml.infer(node, self.types)
+        if has_body(definition) and not self._is_typed(node):  # only its body says what it gives
+            self.types |= self._types_by_body(node)
+
+    def _types_by_body(self, node: NodeProto) -> dict[str, TypeProto]:
+        """Return the types of the outputs of an operator for which ONNX has a body, and no rule of its own."""
+        inputs = [helper.make_value_info(name, self.types[name]) for name in needs(node)]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        model = helper.make_model(helper.make_graph([node], "body", inputs, outputs), opset_imports=self.imports)
+        body = inliner.inline_selected_functions(model, [(node.domain, node.op_type)], inline_schema_functions=True)
+        inferred = shape_inference.infer_shapes(body, data_prop=True)
+        return {value.name: value.type for value in inferred.graph.output if ml.shape(value.type) is not None}
 
     def _is_typed(self, node: NodeProto) -> bool:
         return all(ml.shape(self.types.get(name)) is not None for name in node.output if name)
