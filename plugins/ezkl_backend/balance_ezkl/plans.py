@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from balance_ezkl import cost
 from balance_ezkl.circuit import Arguments, Layout
 from balance_ezkl.key import MAX_BITS, MIN_LOGROWS
+from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ INNER = (2, 1)
 """Three columns side by side and more double the domain of the quotient, which is never worth it."""
 MAX_SCALE = 14
 LIKELY_SCALE, LIKELY_BITS, TABLE_BITS = 7, 4, 3
+LARGE_ROWS = 2**15
 TABLE_COLUMNS = 4
 """How many columns a lookup table may spread over: with more, its selector has the highest degree of all gates."""
 FEWER = 3
@@ -117,7 +119,12 @@ def likely(found: Sequence[Plan], options: EzklSettings) -> Plan:
         shape = cost.shape(plan.layout, arguments)
         if shape is not None and high - low < TABLE_COLUMNS << arguments.logrows:
             fitting.append(replace(plan, arguments=arguments, price=shape.price))
-    return min(fitting or found, key=lambda plan: plan.price)
+    cheapest = min(fitting or found, key=lambda plan: plan.price)
+    if cheapest.layout.lookups == 0 or cheapest.layout.rows < LARGE_ROWS:
+        return cheapest
+    # Where softmax and normalisation round again and again, cutting back at once has cost too much precision.
+    later = [plan for plan in fitting if plan.arguments.multiplier > cheapest.arguments.multiplier]
+    return min(later, key=lambda plan: plan.price, default=cheapest)
 
 
 def sketches(options: EzklSettings, *, thorough: bool) -> list[Arguments]:

@@ -146,7 +146,7 @@ def test_settings_have_one_encoding(tiny):
     ],
 )
 def test_settings_of_another_circuit_never_pass_for_this_one(tiny, path, value):
-    """ezkl builds its verifier from the settings: another circuit's either do not fit, or are named in the statement."""
+    """ezkl builds its verifier from the settings: other ones either do not fit, or are named in the statement."""
     key = altered(tiny, path, value)
     assert key.circuit_id != tiny.key.circuit_id
     try:

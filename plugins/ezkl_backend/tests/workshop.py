@@ -32,7 +32,10 @@ class Bench:
     @contextlib.contextmanager
     def job(self, **options):
         with self.workspace.scratch() as scratch:
-            report = lambda message, fraction: self.told.append(message)  # noqa: E731 - one line says it
+
+            def report(message, fraction):
+                self.told.append((message, fraction))
+
             yield LocalJob(
                 self.workspace, scratch, **{"threads": 2, "memory_bytes": None, "report": report, **options}
             )
