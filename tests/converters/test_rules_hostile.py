@@ -14,7 +14,7 @@ from tests.converters.mutations import try_all
 EXAMPLES = Path(__file__).parents[2] / "examples" / "rules"
 WORDS = [
     b"99999999999999999", b"&a ", b"*a", b"!!python/object:os.system ", b"- ", b"[", b"{", b": ", b" or not ",
-    b" and ", b"\n", b"'", b"(((((", b"0.000000001", b"-1", b"\xff", b"\t", b"%YAML 9.9\n", b"---\n", b"...", b"? ", b"|\n",
+    b" and ", b"\n", b"'", b"(((((", b"0.000000001", b"-1", b"\xff", b"\t", b"%YAML 9.9\n", b"---\n", b"...", b"? ",
     b'"\\UFFFFFFFF"', b"<<: ", b"when: ", b"range: [0, 1]", b"resolution: 0.000000001", b"certainty", b"flag",
 ]  # fmt: skip
 
