@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 BUNDLE_FILE = "proof.balance"
 RECEIPT_FILE = "receipt.json"
 DEFAULT_BACKEND = "ezkl"
+REFERENCE_BACKEND = "integer"
 _ANSWERS_MAX_BYTES = 2**30
 
 
@@ -338,6 +339,6 @@ TEST_SETUP_NOTE = (
 
 
 def _default_backend() -> str:
-    """Return the only installed backend, or ezkl where there are several."""
-    installed = registry.names("backends")
+    """Return the only installed backend, or ezkl where there are several; never the one that proves nothing."""
+    installed = [name for name in registry.names("backends") if name != REFERENCE_BACKEND]
     return installed[0] if len(installed) == 1 else DEFAULT_BACKEND

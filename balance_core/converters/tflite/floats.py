@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from balance_core.converters.tflite.float_rules import RULES, FloatRule
 from balance_core.converters.tflite.fold import fold
-from balance_core.converters.tflite.movement import MOVEMENTS
+from balance_core.converters.tflite.movement import MOVEMENTS, fitting
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer.facts import Inadmissible
 
@@ -89,7 +89,8 @@ class _Conversion:
         for operator in self.graph.operators:
             self.onnx.label = operator.name
             try:
-                self._operator(operator)
+                with fitting():
+                    self._operator(operator)
             except Inadmissible as error:
                 raise UnsupportedModel("the model cannot be taken", issues=[operator.issue(str(error))]) from None
         outputs = [self._output(i) for i in self.graph.outputs]

@@ -6,6 +6,7 @@ with it where ONNX has no operator of the same meaning.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -17,7 +18,7 @@ from balance_core.converters.exact import check_size, positions
 from balance_core.integer.facts import Inadmissible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from balance_core.converters.tflite.reader import Operator
 
@@ -74,14 +75,25 @@ def movement(*kinds: str) -> Callable[[Rule], Rule]:
     return register
 
 
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Turn what Python and numpy say of operands that do not fit their operator into Inadmissible.
+
+    Files are written by anybody: an operator may lack operands, or have some of another rank, size or type.
+    """
+    try:
+        yield
+    except Inadmissible:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise Inadmissible(f"its operands do not fit the operator ({reason})") from error
+
+
 def indices(moving: Moving) -> list[np.ndarray]:
     """Return the index of each result; raises Inadmissible when the operands do not fit."""
-    try:
+    with fitting():
         results = MOVEMENTS[moving.operator.kind](moving)
-    except (ValueError, IndexError, ZeroDivisionError) as error:
-        if isinstance(error, Inadmissible):
-            raise
-        raise Inadmissible(f"its operands do not fit each other ({error})") from None
     for result in results:
         check_size(result.shape)
     return results

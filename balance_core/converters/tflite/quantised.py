@@ -11,7 +11,7 @@ from balance_core.converters.exact import ExactGraph
 from balance_core.converters.exact import Tensor as Integers
 from balance_core.converters.tflite.fold import fold
 from balance_core.converters.tflite.integer_rules import RULES, Rule
-from balance_core.converters.tflite.movement import FILL, MOVEMENTS, Moving, indices
+from balance_core.converters.tflite.movement import FILL, MOVEMENTS, Moving, fitting, indices
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer.facts import Inadmissible
 
@@ -63,7 +63,8 @@ class _Conversion:
         for operator in self.graph.operators:
             self.exact.label = operator.name
             try:
-                self._operator(operator, waiting, ends)
+                with fitting():
+                    self._operator(operator, waiting, ends)
             except Inadmissible as error:
                 self.issues.append(operator.issue(str(error)))
                 break

@@ -133,7 +133,8 @@ def read(source: Path) -> Graph:
     if len(data) < 16 or data[4:8] != IDENTIFIER:
         raise ConfigError(f"{source.name} is no TensorFlow Lite model", hint=HINT)
     try:
-        return _Reading(tflite, tflite.Model.GetRootAs(data, 0), source.name).graph()
+        with np.errstate(all="ignore"):  # what is no number is refused by name
+            return _Reading(tflite, tflite.Model.GetRootAs(data, 0), source.name).graph()
     except BalanceError:
         raise
     except (struct.error, ValueError, TypeError, IndexError, OverflowError, MemoryError, AttributeError) as error:
