@@ -25,6 +25,8 @@ MAX_FEATURES = 2**20
 """Most columns of the input."""
 MAX_RESULTS = 2**12
 """Most classes or targets."""
+MAX_SCORE = 1e30
+"""Scores beyond it are no answers, and their sums might leave float32."""
 _MODES: dict[Mode, int] = {"<=": 0, "<": 1, "in": 6}
 """Comparisons, in the numbering of TreeEnsemble (ai.onnx.ml 5)."""
 _OPSETS = (("", 18), ("ai.onnx.ml", 5))
@@ -86,7 +88,7 @@ class Forest:
     def _check(self) -> None:
         if not 1 <= self.features <= MAX_FEATURES:
             raise ConfigError(f"the model has {self.features} features: 1 to {MAX_FEATURES} are taken")
-        if not 1 <= len(self.base) <= MAX_RESULTS or not np.isfinite(self.base).all():
+        if not 1 <= len(self.base) <= MAX_RESULTS or not (np.abs(self.base) < MAX_SCORE).all():
             raise ConfigError(f"the model has {len(self.base)} results, or base scores that are no numbers")
         if sum(len(tree.splits) for tree in self.trees) > MAX_SPLITS:
             raise ConfigError(f"the model has more than {MAX_SPLITS} splits")
@@ -107,8 +109,8 @@ def _check_numbers(tree: Tree, place: int, features: int, results: int) -> None:
     here = f"tree {place}"
     if not 0 <= tree.result < results:
         raise ConfigError(f"{here} adds to result {tree.result} of {results}")
-    if not np.isfinite(np.asarray(tree.leaves, dtype=np.float32)).all():
-        raise ConfigError(f"{here} has a leaf that is no finite number")
+    if not (np.abs(np.asarray(tree.leaves, dtype=np.float64)) < MAX_SCORE).all():
+        raise ConfigError(f"{here} has a leaf that is no number, or beyond {MAX_SCORE:g}")
     if not tree.splits and len(tree.leaves) != 1:
         raise ConfigError(f"{here} has {len(tree.leaves)} leaves and no split")
     for split in tree.splits:
