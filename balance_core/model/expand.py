@@ -63,7 +63,12 @@ def _with_bodies(proto: ModelProto, operators: list[tuple[str, str]]) -> ModelPr
     for tensor in proto.graph.initializer:
         kind = helper.make_tensor_type_proto(tensor.data_type, tuple(tensor.dims))
         typed.graph.value_info.add(name=tensor.name, type=kind)
-    return inliner.inline_selected_functions(typed, operators, inline_schema_functions=True)
+    try:
+        return inliner.inline_selected_functions(typed, operators, inline_schema_functions=True)
+    except RuntimeError as error:  # bodies that depend on types do not take inputs that are left out
+        found = [node for node in proto.graph.node if (node.domain, node.op_type) in operators]
+        issues = [issue(node, "the body that ONNX defines it by does not fit it") for node in found]
+        raise UnsupportedModel("the model cannot be expanded", issues=issues) from error
 
 
 def _rewrite(draft: Draft, wanted: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_MOST = sys.float_info.max
+
+
 def measure(floats: Mapping[str, np.ndarray], proven: Sequence[Mapping[str, np.ndarray]]) -> Fidelity:
     """Compare the float model's answers, arrays of shape (N, *output shape), with N proven answers by output name.
 
     The decision is the integer label where the model has one, else the position of the largest number along the last
     axis of the first output with several; a model that gives one number decides nothing. A sample agrees when all its
-    decisions do. Raises ConfigError where the answers do not belong together.
+    decisions do. An error without bound counts as the largest double. Raises ConfigError where the answers do not
+    belong together.
     """
     count = len(proven)
     if not count or any(len(array) != count for array in floats.values()):
@@ -31,14 +36,14 @@ def measure(floats: Mapping[str, np.ndarray], proven: Sequence[Mapping[str, np.n
         errors = difference(expected, np.stack([answer[name] for answer in proven]))
         total, elements = total + float(errors.sum()), elements + errors.size
         largest, mean = (float(errors.max()), float(errors.mean())) if errors.size else (0.0, 0.0)
-        outputs.append(OutputFidelity(name=name, largest_error=largest, mean_error=mean))
+        outputs.append(OutputFidelity(name=name, largest_error=min(largest, _MOST), mean_error=min(mean, _MOST)))
     disagreements = _disagreements(floats, proven)
     return Fidelity(
         samples=count,
         disagreements=disagreements,
         top1_agreement=None if disagreements is None else (count - disagreements) / count,
         largest_error=max((output.largest_error for output in outputs), default=0.0),
-        mean_error=total / elements if elements else 0.0,
+        mean_error=min(total / elements, _MOST) if elements else 0.0,
         outputs=tuple(outputs),
     )
 

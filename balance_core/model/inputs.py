@@ -43,8 +43,9 @@ def read_inputs(path: Path | str, specs: Sequence[TensorSpec]) -> dict[str, np.n
         if size > limit:
             raise ConfigError(f"{path} has {size} bytes, more than the {limit} allowed", hint="give fewer samples")
         return reader(path, specs)
-    except OSError as error:
-        raise ConfigError(f"cannot read the inputs {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the inputs {str(path)!r}: {reason}") from error
 
 
 def as_batch(values: np.ndarray | Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:

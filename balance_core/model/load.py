@@ -59,8 +59,8 @@ def read(source: Path | str | bytes | ModelProto) -> ModelProto:
             raise UnsupportedModel(f"{path} has {size} bytes, more than 2 GiB")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigError(f"cannot read the model {path}: {reason}", hint=hint) from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the model {str(path)!r}: {reason}", hint=hint) from error
     proto = _parsed(data, str(path))
     external.embed(proto, path.parent)
     return proto

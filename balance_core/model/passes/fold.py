@@ -128,8 +128,12 @@ class _Fold:
         inputs = [helper.make_value_info(name, self.types[name]) for name in needs(node)]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
         model = helper.make_model(helper.make_graph([node], "body", inputs, outputs), opset_imports=self.imports)
-        body = inliner.inline_selected_functions(model, [(node.domain, node.op_type)], inline_schema_functions=True)
-        inferred = shape_inference.infer_shapes(body, data_prop=True)
+        try:
+            called = [(node.domain, node.op_type)]
+            body = inliner.inline_selected_functions(model, called, inline_schema_functions=True)
+            inferred = shape_inference.infer_shapes(body, data_prop=True)
+        except Exception:  # noqa: BLE001  # bodies do not take every form of the operator: then its type is not known
+            return {}
         return {value.name: value.type for value in inferred.graph.output if ml.shape(value.type) is not None}
 
     def _is_typed(self, node: NodeProto) -> bool:
