@@ -120,6 +120,8 @@ def test_ten_thousand_damaged_graphs_are_lowered_or_refused():
 
 
 HUGE = 2**40
+RANGE = "c = Range (a, b, d) y = Gather (x, c)"
+POOL = f"y = MaxPool <kernel_shape=[{HUGE}], pads=[{HUGE // 2}, {HUGE // 2}]> (z)"
 
 
 @pytest.mark.parametrize(
@@ -129,10 +131,8 @@ HUGE = 2**40
         f"s = Constant <value_ints=[{HUGE}]> ()  y = Tile (x, s)",
         f"s = Constant <value_ints=[0, {HUGE}]> ()  y = Pad (x, s)",
         f"s = Constant <value_ints=[{HUGE}]> ()  c = ConstantOfShape (s)  y = Add (x, c)",
-        f"a = Constant <value_int=0> ()  b = Constant <value_int={HUGE}> ()  d = Constant <value_int=1> () "
-        "c = Range (a, b, d)  y = Gather (x, c)",
-        f"s = Constant <value_ints=[1, 1, 1]> ()  z = Reshape (x, s) "
-        f"y = MaxPool <kernel_shape=[{HUGE}], pads=[{HUGE // 2}, {HUGE // 2}]> (z)",
+        f"a = Constant <value_int=0> () b = Constant <value_int={HUGE}> () d = Constant <value_int=1> () {RANGE}",
+        f"a = Constant <value_ints=[1,1,1]> () z = Reshape (x, a) {POOL}",
     ],
     ids=["Expand", "Tile", "Pad", "ConstantOfShape", "Range", "MaxPool"],
 )

@@ -65,10 +65,13 @@ class Lowering:
         self.reals = Reals(self.graph, bits, weight_bits)
         self.bits = bits
         self.values: dict[str, Value] = {}
-        self.opsets = {
-            entry.domain.replace("ai.onnx.ml", "ai.onnx.ml"): entry.version for entry in proto.opset_import
-        }
+        self.opsets = {normal_domain(entry.domain): entry.version for entry in proto.opset_import}
         self.types = element_types(proto)
+        self.readers: dict[str, list[str]] = {}
+        """The operators that read each ONNX tensor."""
+        for node in proto.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node.op_type)
         self._tables: dict[int, tuple[Curve, Real]] = {}
         self.samples = samples
 
@@ -144,6 +147,13 @@ class Lowering:
             raise UnsupportedModel(f"input {name} is of type {onnx.TensorProto.DataType.Name(kind)}")
         if not samples.size:
             raise UnsupportedModel(f"input {name} is empty")
+        declared = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        if len(declared) != samples.ndim - 1 or any(
+            n not in {0, m} for n, m in zip(declared, samples.shape[1:], strict=True)
+        ):
+            raise UnsupportedModel(
+                f"samples of input {name} have shape {samples.shape[1:]}, the model takes {declared}"
+            )
         self.graph.label = name
         try:
             if kind in INTEGERS:
@@ -177,8 +187,7 @@ class Lowering:
         known = ranges.declared(self.proto, name)
         if known is not None:
             return max(least, int(known[0])), min(most, int(known[1]))
-        readers = {node.op_type for node in self.proto.graph.node if name in node.input}
-        if most - least < 2**8 and readers <= WHOLE_RANGE:
+        if most - least < 2**8 and WHOLE_RANGE.issuperset(self.readers.get(name, ())):
             return least, most
         low, high = int(samples.min()), int(samples.max())
         bound = 1 << max(high, -low - 1, 1).bit_length()
@@ -187,7 +196,7 @@ class Lowering:
     def _node(self, proto: onnx.NodeProto) -> None:
         operands = [self.values.get(name) if name else None for name in proto.input]
         self.graph.label = proto.name or (proto.output[0] if proto.output else proto.op_type)
-        opset = self.opsets.get(proto.domain, self.opsets.get("", 1))
+        opset = self.opsets.get(normal_domain(proto.domain), self.opsets.get("", 1))
         node = Node(
             proto,
             operands,
@@ -212,11 +221,8 @@ class Lowering:
                 self.values[name] = value
 
     def _feeds_softmax(self, proto: onnx.NodeProto) -> bool:
-        graph = self.proto.graph
-        readers = [node.op_type for node in graph.node if set(proto.output) & set(node.input)]
-        return (
-            readers != [] and set(readers) == {"Softmax"} and not {o.name for o in graph.output} & set(proto.output)
-        )
+        readers = {reader for name in proto.output for reader in self.readers.get(name, ())}
+        return readers == {"Softmax"} and not {info.name for info in self.proto.graph.output} & set(proto.output)
 
     def _results(self, node: Node) -> list[Value | None]:
         missing = [name for name in node.proto.input if name and name not in self.values]

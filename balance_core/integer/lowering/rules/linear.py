@@ -22,12 +22,12 @@ def matmul(node: Node) -> Value:
     """Matrix products of any rank, as numpy's."""
     r = node.reals
     x, y = node.real(0), node.real(1)
-    shape = np.matmul(np.empty(x.shape, dtype=np.bool_), np.empty(y.shape, dtype=np.bool_)).shape
-    if len(x.shape) == 1:
-        x = r.reshape(x, (1, *x.shape))
-    if len(y.shape) == 1:
-        y = r.reshape(y, (*y.shape, 1))
-    return r.reshape(r.matmul(x, y), shape)
+    row, column = len(x.shape) == 1, len(y.shape) == 1
+    x = r.reshape(x, (1, *x.shape)) if row else x
+    y = r.reshape(y, (*y.shape, 1)) if column else y
+    result = r.matmul(x, y)
+    *lead, m, n = result.shape
+    return r.reshape(result, (*lead, *([] if row else [m]), *([] if column else [n])))
 
 
 @rule("Gemm", precision=8)
