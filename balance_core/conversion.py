@@ -10,6 +10,8 @@ from balance_core.contracts import Samples
 from balance_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from balance_core.contracts import Batch
     from balance_core.model import Model
     from balance_core.work import LocalJob, Outcome
@@ -19,19 +21,26 @@ RANDOM_SAMPLES = 32
 _SEED = 20240607
 
 
-def load_model(source: Path, dimensions: dict[str, int]) -> Any:
-    """Load a model of any format that a converter knows by the file's ending; `.onnx` needs none."""
+def load_model(source: Path, dimensions: dict[str, int], settings: Mapping[str, Any] | None = None) -> Any:
+    """Load a model of any format that a converter knows by the file's ending; `.onnx` needs none.
+
+    `settings` are the converter's; ConfigError for settings that no converter takes.
+    """
     from onnx import ModelProto
 
     from balance_core.model import integers, load
 
     suffix = source.suffix.lower()
     if suffix in ("", ".onnx"):
+        if settings:
+            raise ConfigError(
+                f"{source.name} is ONNX already: no converter takes the setting {min(settings)!r}",
+                hint="leave it out; settings of the backend have no prefix",
+            )
         return load.load(source, dimensions=dimensions)
     for plugin in registry.describe("converters"):
-        converter = registry.create("converters", plugin.name)
-        if suffix in converter.suffixes:
-            converted = converter.convert(source)
+        if suffix in registry.load("converters", plugin.name).suffixes:
+            converted = registry.create("converters", plugin.name, settings).convert(source)
             if isinstance(converted, ModelProto):
                 return load.load(converted, name=load.safe_name(source.stem), dimensions=dimensions)
             return integers.describe(converted, load.safe_name(source.stem))
@@ -43,8 +52,8 @@ def load_model(source: Path, dimensions: dict[str, int]) -> Any:
 def convert(arguments: dict[str, Any], packed: str | None, job: LocalJob) -> Outcome:
     """Do the convert stage.
 
-    Arguments: `source` (the model's path), `dimensions`, and the paths `inputs` and `samples` or null; `packed` is
-    the CID of a model that is already in normal form and goes before `source`. Gives content `model` (normal form),
+    Arguments: `source` (the model's path), `dimensions`, settings of its `converter`, and the paths `inputs` and
+    `samples` or null; `packed` is the CID of a model that is already in normal form and goes before `source`. Gives content `model` (normal form),
     `inputs` (all requests) and `samples` (for calibration), the latter two with the float answers.
     """
     from balance_core.model import Model, reference
@@ -54,7 +63,7 @@ def convert(arguments: dict[str, Any], packed: str | None, job: LocalJob) -> Out
     if packed:
         model = Model.from_bytes(job.path(packed).read_bytes())
     else:
-        model = load_model(Path(arguments["source"]), arguments["dimensions"])
+        model = load_model(Path(arguments["source"]), arguments["dimensions"], arguments.get("converter"))
     notes: list[str] = []
     inputs = _read(arguments["inputs"], model)
     samples = _read(arguments["samples"], model) or inputs
@@ -83,10 +92,20 @@ def convert(arguments: dict[str, Any], packed: str | None, job: LocalJob) -> Out
     return Outcome({"model": value, "requests": 0 if inputs is None else _count(inputs)}, blobs)
 
 
-def _read(path: str | None, model: Model) -> Batch | None:
+def read_batch(path: Path, model: Model) -> Batch:
+    """Read inputs of a model; an input file of the zkml project (.msgpack) goes with a model of that format."""
     from balance_core.model.inputs import as_batch, read_inputs
 
-    return None if path is None else as_batch(read_inputs(Path(path), model.inputs), model.inputs)
+    if path.suffix.lower() == ".msgpack" and model.integer is not None:
+        from balance_core.converters.zkml.reader import read_reals
+        from balance_core.integer.encoding import loads
+
+        return read_reals(path, loads(model.integer))
+    return as_batch(read_inputs(path, model.inputs), model.inputs)
+
+
+def _read(path: str | None, model: Model) -> Batch | None:
+    return None if path is None else read_batch(Path(path), model)
 
 
 def _count(batch: Batch) -> int:

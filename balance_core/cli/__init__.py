@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import typer.exceptions
 
-from balance_core.cli import consumer, doctor, keys, ledger, plugins, provider, srs
+from balance_core.cli import consumer, doctor, execute, keys, ledger, plugins, provider, srs
 from balance_core.cli.groups import GroupWithPlugins
 from balance_core.errors import EXIT_CRASH, EXIT_INTERRUPTED, BalanceError
 
@@ -33,6 +33,7 @@ app = typer.Typer(
     epilog="Example: balance run model.onnx --input x.npy --backend ezkl",
 )
 provider.add_commands(app)
+execute.add_commands(app)
 consumer.add_commands(app)
 app.add_typer(srs.app, name="srs")
 app.add_typer(keys.app, name="keys")

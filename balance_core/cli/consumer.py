@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from balance_core.cli import execute
 from balance_core.cli import options as given
 
 if TYPE_CHECKING:
@@ -97,8 +98,28 @@ def bundle(
     typer.echo(f"written to {out}: registration {written.registration_id}")
 
 
-def inspect(source: BundleArgument, json: given.JsonOption = False) -> None:
-    """Show what a run or a bundle holds, without verifying anything."""
+def inspect(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A bundle's file, the id of a run, or a model's file.", show_default=False, metavar="BUNDLE|MODEL"
+        ),
+    ],
+    *,
+    svg: execute.SvgOption = None,
+    samples: given.SamplesOption = None,
+    setting: given.SettingOption = None,
+    dim: given.DimensionOption = None,
+    json: given.JsonOption = False,
+) -> None:
+    """Show what a run or a bundle holds, without verifying anything, or what a model is as integers."""
+    if execute.is_model(source):
+        execute.show_model(Path(source), svg, samples, setting, dim, json=json)
+        return
+    if svg or samples or setting or dim:
+        from balance_core.errors import ConfigError
+
+        raise ConfigError("--svg, --samples, -o and --dim are for models", hint="give a model's file")
     import balance_core as balance
     from balance_core.cli.display import field
     from balance_core.cli.statements import show_statement

@@ -30,7 +30,7 @@ upstream = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the upstream project'
 def answered(folder: Path) -> list[int]:
     model = read_model(folder / "model.msgpack")
     outputs = execute_integers(
-        ZkmlConverter().convert(folder / "model.msgpack"), read_inputs(folder / "inp.msgpack", model)
+        ZkmlConverter().convert(folder / "model.msgpack"), read_inputs(folder / "inp.msgpack", model.input_shapes())
     ).outputs
     (output,) = outputs.values()
     return output.reshape(-1).tolist()
@@ -85,7 +85,7 @@ def test_a_configuration_is_no_model():
 def test_the_model_survives_encoding_and_takes_reals():
     folder = DATA / "tanh_logistic_sf1024"
     integer = loads(dumps(ZkmlConverter().convert(folder / "model.msgpack")))
-    given = read_inputs(folder / "inp.msgpack", read_model(folder / "model.msgpack"))
+    given = read_inputs(folder / "inp.msgpack", read_model(folder / "model.msgpack").input_shapes())
     model = integers.describe(integer, "case")
     assert model.inputs[0].dtype == "float64"
     reals = {name: array / 1024 for name, array in given.items()}
@@ -163,7 +163,7 @@ def test_the_older_generation_of_a_file_is_read_alike(tmp_path):
 def test_inputs_of_another_model_are_refused():
     model = read_model(DATA / "mobile_sf1024" / "model.msgpack")
     with pytest.raises(ConfigError, match="shape"):
-        read_inputs(DATA / "conv_maxpool_sf1024" / "inp.msgpack", model)
+        read_inputs(DATA / "conv_maxpool_sf1024" / "inp.msgpack", model.input_shapes())
 
 
 def one_layer(tmp_path: Path, kind: str, x: np.ndarray, shape, params=(), further=(), scale=100, k=15):

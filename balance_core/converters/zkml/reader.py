@@ -17,7 +17,10 @@ from balance_core.converters.sources import read_bytes
 from balance_core.errors import ConfigError, ToolNotFound, UnsupportedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from balance_core.integer.model import IntegerModel
 
 MAX_FILE = 2**26
 """Largest file that is read, in bytes; its integers take about eight times as much memory."""
@@ -106,8 +109,8 @@ def check_configuration(configuration: ZkmlModel, model: ZkmlModel) -> None:
             raise ConfigError(f"the configuration is of another model: its {what} differs")
 
 
-def read_inputs(source: Path, model: ZkmlModel) -> dict[str, np.ndarray]:
-    """Read an input file: integers at the model's scale, one array of shape (1, *shape) for each input of the model.
+def read_inputs(source: Path, wanted: Mapping[int, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read an input file: integers at the model's scale, one array of shape (1, *shape) for each tensor wanted.
 
     Raises ConfigError for tensors that are missing, unknown, or of another shape.
     """
@@ -115,13 +118,29 @@ def read_inputs(source: Path, model: ZkmlModel) -> dict[str, np.ndarray]:
     if not isinstance(value, list):
         raise ConfigError(f"{source.name} is no list of tensors", hint="give the inp.msgpack made for the model")
     given = _tensors(value, source.name)
-    wanted = model.input_shapes()
     if sorted(given) != sorted(wanted):
         raise ConfigError(f"{source.name} holds the tensors {sorted(given)}, and the model takes {sorted(wanted)}")
     for number, array in given.items():
         if array.shape != wanted[number]:
             raise ConfigError(f"{source.name}: tensor {number} has the shape {array.shape}, not {wanted[number]}")
     return {input_name(number): array[None] for number, array in given.items()}
+
+
+def read_reals(source: Path, model: IntegerModel) -> dict[str, np.ndarray]:
+    """Read an input file for an integer model that was made of this format, as the real numbers that it stands for.
+
+    Quantising these gives the file's integers again.
+    """
+    named = {op.label: (place, op) for place, op in model.inputs}
+    wanted = {int(name[1:]): op.to for name, (_, op) in named.items() if name[:1] == "t" and name[1:].isdecimal()}
+    if len(wanted) != len(named):
+        raise ConfigError("only models of the zkml project take .msgpack inputs", hint="give a .npy or .npz file")
+    arrays = read_inputs(source, wanted)
+    for name, array in arrays.items():
+        op = named[name][1]
+        if int(array.min()) < op.lo or int(array.max()) > op.hi:
+            raise ConfigError(f"{source.name}: tensor {name[1:]} leaves the model's range [{op.lo}, {op.hi}]")
+    return {name: array * float(model.nodes[named[name][0]].scale) for name, array in arrays.items()}
 
 
 def input_name(number: int) -> str:
