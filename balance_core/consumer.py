@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,22 +45,19 @@ def verify(
     if chain is not None:
         voucher = vouch(registry.create("chains", chain, chain_settings), chain, found.registration_id)
     expected = _expected(registration)
-    task = Task(
-        stage="verify",
-        plugin=found.registration.registration.backend,
-        arguments={
+    backend = found.registration.registration.backend
+    registry.info("verifiers", backend)
+    executor = registry.create("executors", "local")
+    with Workspace.default().scratch() as folder, closing(executor):
+        path = folder / "bundle"
+        path.write_bytes(data)
+        arguments = {
+            "bundle": str(path),
             "registration": expected.model_dump(mode="json") if isinstance(expected, Registration) else expected,
             "voucher": voucher.model_dump(mode="json") if voucher else None,
-        },
-        blobs={"bundle": Workspace.default().publish_bytes(data)},
-        limits=limits or Limits(),
-    )
-    registry.info("verifiers", found.registration.registration.backend)
-    executor = registry.create("executors", "local")
-    try:
+        }
+        task = Task(stage="verify", plugin=backend, arguments=arguments, limits=limits or Limits())
         return Verified.from_value(executor.submit(task).result().value)
-    finally:
-        executor.close()
 
 
 def _expected(given: Registration | Path | str | None) -> Registration | str | None:

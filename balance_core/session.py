@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from balance_core import canonical, registering, registry
+from balance_core.builtin.events import EventLog
 from balance_core.bundle import Bundle
 from balance_core.chain import ProofRecord
 from balance_core.errors import BalanceError, ConfigError, ToolFailed
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 BUNDLE_FILE = "proof.balance"
 RECEIPT_FILE = "receipt.json"
+EVENTS_FILE = "events.jsonl"
 DEFAULT_BACKEND = "ezkl"
 REFERENCE_BACKEND = "integer"
 _ANSWERS_MAX_BYTES = 2**30
@@ -51,6 +53,8 @@ class Options(TypedDict, total=False):
     """The backend's settings."""
     dimensions: Mapping[str, int]
     """Sizes for symbolic dimensions; a batch is 1 otherwise."""
+    converter_settings: Mapping[str, Any]
+    """Settings of what reads the model's format."""
     name: str | None
     """The name to register the model under."""
     limits: Limits
@@ -114,7 +118,7 @@ class Session:
             force=options.get("force", False),
             run_id=self.run_id,
             logs=self.folder / "logs",
-            observers=options.get("observers", ()),
+            observers=(EventLog(self.folder / EVENTS_FILE), *options.get("observers", ())),
             watch=options.get("watch"),
         )
         self._held = ExitStack()
@@ -155,6 +159,7 @@ class Session:
             inputs=input_file,
             samples=sample_file,
             dimensions=self.options.get("dimensions"),
+            converter_settings=self.options.get("converter_settings"),
         )
 
     def convert_inputs(self, model: ModelSummary, inputs: Any) -> Converted:

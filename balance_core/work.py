@@ -196,7 +196,8 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
     from balance_core.bundle import Bundle
     from balance_core.chain import Voucher
 
-    bundle = Bundle.from_bytes(job.path(task.blobs["bundle"]).read_bytes())
+    path = task.arguments.get("bundle") or job.path(task.blobs["bundle"])
+    bundle = Bundle.read(Path(path))
     verifier = registry.create("verifiers", bundle.registration.registration.backend)
     expected = task.arguments.get("registration")
     if isinstance(expected, dict):
