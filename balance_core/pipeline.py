@@ -92,6 +92,7 @@ class Pipeline:
         inputs: Path | None = None,
         samples: Path | None = None,
         dimensions: Mapping[str, int] | None = None,
+        converter_settings: Mapping[str, Any] | None = None,
         packed: ModelSummary | None = None,
     ) -> Converted:
         """Read and normalise the model, read the inputs, and ask the float model for its answers.
@@ -103,6 +104,7 @@ class Pipeline:
             "inputs": str(inputs.absolute()) if inputs else None,
             "samples": str(samples.absolute()) if samples else None,
             "dimensions": dict(dimensions or {}),
+            "converter": dict(converter_settings or {}),
         }
         blobs = {"model": packed.model} if packed else {}
         result = self._stage("convert", arguments=arguments, blobs=blobs, plugin=None, soon="check")

@@ -28,10 +28,20 @@ EXAMPLE = Path(__file__).parent / "examples" / "mnist"
 """The bundled example: a small network that reads handwritten digits, and 100 digits."""
 
 
-def convert(model: Path | str, target: Path | str, *, dimensions: Mapping[str, int] | None = None) -> ModelSummary:
+def convert(
+    model: Path | str,
+    target: Path | str,
+    *,
+    dimensions: Mapping[str, int] | None = None,
+    converter_settings: Mapping[str, Any] | None = None,
+) -> ModelSummary:
     """Write a model in normal form, as ONNX or as the integer model that it is, and return what is known of it."""
     executor = registry.create("executors", "local")
-    arguments = {"source": str(Path(model).absolute()), "dimensions": dict(dimensions or {})}
+    arguments = {
+        "source": str(Path(model).absolute()),
+        "dimensions": dict(dimensions or {}),
+        "converter": dict(converter_settings or {}),
+    }
     try:
         task = Task(stage="convert", arguments={**arguments, "inputs": None, "samples": None})
         summary = ModelSummary.from_value(executor.submit(task).result().value["model"])

@@ -29,13 +29,16 @@ SettingOption = Annotated[
     typer.Option(
         "-o",
         metavar="KEY=VALUE",
-        help="A setting of the backend, or with a prefix of another plugin: chain.KEY, storage.KEY. Repeatable.",
+        help="A setting of the backend, or of others: chain.KEY, converter.KEY, storage.KEY. Repeatable.",
         show_default=False,
     ),
 ]
 DimensionOption = Annotated[
     list[str] | None,
     typer.Option("--dim", metavar="NAME=N", help="The size of a symbolic dimension. Repeatable.", show_default=False),
+]
+TrustPickleOption = Annotated[
+    bool, typer.Option("--trust-pickle", help="Open a pickled model, which can run any code of its author's.")
 ]
 TimeoutOption = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds that each stage may take.", show_default=False)
@@ -104,20 +107,25 @@ def context(text: str | None) -> bytes | None:
     return bytes.fromhex(text)
 
 
-def plugin_settings(given: list[str] | None) -> dict[str, Any]:
-    """Sort `-o` options by the plugin that they are for; raises ConfigError for an unknown prefix."""
+def plugin_settings(given: list[str] | None, *, trust_pickle: bool = False) -> dict[str, Any]:
+    """Sort `-o` options by the plugin that they are for; raises ConfigError for an unknown prefix.
+
+    `trust_pickle` is the converter's setting of that name.
+    """
     from balance_core.errors import ConfigError
     from balance_core.settings import read_options
 
     tables = read_options(given or [])
-    unknown = set(tables) - {"backend", "chain", "storage"}
+    unknown = set(tables) - {"backend", "chain", "converter", "storage"}
     if unknown:
         raise ConfigError(
-            f"no plugin takes options with the prefix {min(unknown)!r}", hint="prefixes are chain. and storage."
+            f"no plugin takes options with the prefix {min(unknown)!r}",
+            hint="prefixes are chain., converter. and storage.",
         )
     return {
         "settings": tables.get("backend", {}),
         "chain_settings": tables.get("chain", {}),
+        "converter_settings": tables.get("converter", {}) | ({"trust_pickle": True} if trust_pickle else {}),
         "storage_settings": tables.get("storage", {}),
     }
 

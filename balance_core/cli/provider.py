@@ -42,6 +42,7 @@ def run(
     storage: given.StorageOption = "local",
     chain: given.ChainOption = "ledger",
     dim: given.DimensionOption = None,
+    trust_pickle: given.TrustPickleOption = False,
     timeout: given.TimeoutOption = None,
     memory: given.MemoryOption = None,
     threads: given.ThreadsOption = None,
@@ -67,7 +68,7 @@ def run(
             limits=given.limits(timeout, memory, threads),
             force=force,
             allow_insecure_test=allow_insecure_test,
-            **given.plugin_settings(settings),
+            **given.plugin_settings(settings, trust_pickle=trust_pickle),
             **shown,
         )
     _show_run(finished, json)
@@ -116,6 +117,7 @@ def setup(
     name: given.NameOption = None,
     chain: given.ChainOption = "ledger",
     dim: given.DimensionOption = None,
+    trust_pickle: given.TrustPickleOption = False,
     timeout: given.TimeoutOption = None,
     memory: given.MemoryOption = None,
     threads: given.ThreadsOption = None,
@@ -138,7 +140,7 @@ def setup(
             limits=given.limits(timeout, memory, threads),
             force=force,
             allow_insecure_test=allow_insecure_test,
-            **given.plugin_settings(settings),
+            **given.plugin_settings(settings, trust_pickle=trust_pickle),
             **shown,
         )
     registration = registered.registration
@@ -154,9 +156,11 @@ def setup(
 
 def check(
     model: ModelArgument,
+    *,
     backend: given.BackendOption = None,
     settings: given.SettingOption = None,
     dim: given.DimensionOption = None,
+    trust_pickle: given.TrustPickleOption = False,
     json: given.JsonOption = False,
 ) -> None:
     """Say whether a backend can prove a model, and what that would cost."""
@@ -165,7 +169,11 @@ def check(
 
     with _showing(True, model) as shown:
         support = balance.check(
-            model, backend=backend or "", dimensions=given.dimensions(dim), **given.plugin_settings(settings), **shown
+            model,
+            backend=backend or "",
+            dimensions=given.dimensions(dim),
+            **given.plugin_settings(settings, trust_pickle=trust_pickle),
+            **shown,
         )
     if json:
         typer.echo(support.to_json().decode())
@@ -194,13 +202,19 @@ def convert(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.", show_default=False)],
     dim: given.DimensionOption = None,
+    trust_pickle: given.TrustPickleOption = False,
     json: given.JsonOption = False,
 ) -> None:
     """Write a model in normal form, as ONNX."""
     import balance_core as balance
     from balance_core.cli.display import field
 
-    summary = balance.convert(model, out, dimensions=given.dimensions(dim))
+    summary = balance.convert(
+        model,
+        out,
+        dimensions=given.dimensions(dim),
+        converter_settings={"trust_pickle": True} if trust_pickle else {},
+    )
     if json:
         typer.echo(summary.to_json().decode())
         return
