@@ -53,8 +53,9 @@ def convert(arguments: dict[str, Any], packed: str | None, job: LocalJob) -> Out
     """Do the convert stage.
 
     Arguments: `source` (the model's path), `dimensions`, settings of its `converter`, and the paths `inputs` and
-    `samples` or null; `packed` is the CID of a model that is already in normal form and goes before `source`. Gives content `model` (normal form),
-    `inputs` (all requests) and `samples` (for calibration), the latter two with the float answers.
+    `samples` or null; `packed` is the CID of a model that is already in normal form and goes before `source`. Gives
+    content `model` (normal form), `inputs` (all requests) and `samples` (for calibration), the latter two with the
+    float answers.
     """
     from balance_core.model import Model, reference
     from balance_core.work import Outcome
@@ -128,16 +129,21 @@ def _publish(samples: Samples, job: LocalJob) -> str:
 def random_samples(model: Model) -> Batch:
     """Return inputs drawn from a standard normal distribution, the same ones every time.
 
-    Integers are 0 or 1; those of an integer model's own small types are drawn from the whole type.
+    Integers are drawn from the range that the model declares, or are 0 or 1; those of an integer model's own small
+    types are drawn from the whole type.
     """
     import numpy as np
 
+    from balance_core.model import ranges
+
+    proto = None if model.integer is not None else model.proto()
     random = np.random.default_rng(_SEED)
     batch = {}
     for spec in model.inputs:
         shape = (RANDOM_SAMPLES, *spec.shape)
         floating = spec.dtype.startswith("float")
-        low, high = 0, 2
+        declared = ranges.declared(proto, spec.name) if proto is not None and not floating else None
+        low, high = (int(declared[0]), int(declared[1]) + 1) if declared else (0, 2)
         if model.integer is not None and spec.dtype in {"int8", "uint8", "int16"}:
             low, high = np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max + 1
         drawn = random.standard_normal(shape) if floating else random.integers(low, high, shape)
