@@ -129,12 +129,14 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         if len(counts) != 1:
             raise ConfigError("the inputs do not all have the same number of samples")
         count = counts.pop()
-        samples = [_values(part, {name: array[index] for name, array in inputs.items()}) for index in range(count)]
+        samples = (_values(part, {name: array[index] for name, array in inputs.items()}) for index in range(count))
         answers = []
-        with Crew(job.threads) as crew, closing(crew.answers(compiled, samples, lookup_range=_tables(part))) as found:
-            for answer in found:
-                answers.append(witness.tensors(part.balance.outputs, part.output_scales, answer.outputs))
-                job.progress("answering", len(answers) / count)
+        with Crew(job.threads) as crew:
+            found = crew.answers(compiled, samples, count, lookup_range=_tables(part))
+            with closing(found):
+                for answer in found:
+                    answers.append(witness.tensors(part.balance.outputs, part.output_scales, answer.outputs))
+                    job.progress("answering", len(answers) / count)
         return answers
 
     def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:

@@ -12,7 +12,8 @@ import queue
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -21,10 +22,12 @@ from balance_ezkl import witness
 from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
 WORTH_IT_SECONDS = 1.0
 """Less work than this is done before other processes have started."""
+AHEAD = 3
+"""How many samples for each process are made ready before they are needed."""
 NO_CONTEXT = bytes(witness.CONTEXT_BYTES)
 
 
@@ -48,36 +51,46 @@ class Crew:
     def answers(
         self,
         compiled: Path,
-        samples: Sequence[Sequence[Sequence[int]]],
+        samples: Iterable[Sequence[Sequence[int]]],
+        count: int,
         *,
         lookup_range: tuple[int, int] | None = None,
     ) -> Generator[witness.Answer]:
-        """Yield the answers to samples in their order; raises what `witness.compute` does at the first that fails."""
+        """Yield the answers to `count` samples in order; raises what `witness.compute` does at the first failure.
+
+        Samples are taken as they are needed, so that there may be any number of them.
+        """
         started = time.monotonic()
-        for done, inputs in enumerate(samples, start=1):
+        left = iter(samples)
+        for done, inputs in enumerate(left, start=1):
             yield witness.compute(compiled, inputs, NO_CONTEXT, lookup_range=lookup_range)
-            left = len(samples) - done
-            if self.size > 1 and left * (time.monotonic() - started) / done > WORTH_IT_SECONDS:
-                yield from self._shared(compiled, samples[done:], lookup_range)
+            spent = time.monotonic() - started
+            if self.size > 1 and (count - done) * spent / done > WORTH_IT_SECONDS:
+                yield from self._shared(compiled, left, lookup_range)
                 return
 
     def _shared(
-        self, compiled: Path, samples: Sequence[Sequence[Sequence[int]]], lookup_range: tuple[int, int] | None
+        self, compiled: Path, samples: Iterable[Sequence[Sequence[int]]], lookup_range: tuple[int, int] | None
     ) -> Generator[witness.Answer]:
         self._start()
-        tasks = [json.dumps([str(compiled.absolute()), inputs, lookup_range]) for inputs in samples]
+        pending: deque[Future[witness.Answer]] = deque()
         with ThreadPoolExecutor(self.size) as threads:
-            futures = [threads.submit(self._ask, task) for task in tasks]
             try:
-                for future in futures:
-                    yield future.result()
+                for inputs in samples:
+                    task = json.dumps([str(compiled.absolute()), inputs, lookup_range])
+                    pending.append(threads.submit(self._ask, task))
+                    if len(pending) > AHEAD * self.size:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
             finally:
-                threads.shutdown(wait=True, cancel_futures=True)
+                for future in pending:
+                    future.cancel()
 
     def _start(self) -> None:
         while len(self._members) < self.size:
             member = subprocess.Popen(
-                [sys.executable, "-m", "balance_ezkl.crew"],
+                [sys.executable, "-P", "-m", "balance_ezkl.crew"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

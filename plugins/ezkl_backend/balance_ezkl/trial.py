@@ -162,10 +162,10 @@ class Trial:
         compiled = self.scratch / "candidate"
         compile_circuit(self.graph, layout, compiled, self.scratch)
         scales = layout.settings["model_input_scales"][1:]
-        samples = [
+        samples = (
             witness.quantise_all(self._sample(index), self.input_specs, scales, narrow.limit) for index in indices
-        ]
-        yield from self.crew.answers(compiled, samples)
+        )
+        yield from self.crew.answers(compiled, samples, len(indices))
 
     def _sample(self, index: int) -> Mapping[str, np.ndarray]:
         return {name: array[index] for name, array in self.samples.inputs.items()}

@@ -84,11 +84,11 @@ def questions(tiny):
 
 
 def test_shared_samples_are_answered_in_order_and_alike(monkeypatch, compiled, questions):
-    alone = list(Crew(1).answers(compiled, questions))
+    alone = list(Crew(1).answers(compiled, questions, len(questions)))
     monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
     with Crew(2) as several:
-        assert list(several.answers(compiled, questions)) == alone
-        assert list(several.answers(compiled, questions[::-1])) == alone[::-1]
+        assert list(several.answers(compiled, questions, len(questions))) == alone
+        assert list(several.answers(compiled, questions[::-1], len(questions))) == alone[::-1]
 
 
 def test_shared_samples_fail_with_the_same_errors(monkeypatch, tmp_path, compiled, questions):
@@ -96,18 +96,18 @@ def test_shared_samples_fail_with_the_same_errors(monkeypatch, tmp_path, compile
     beyond = [[10**6] * 4]
     with Crew(2) as several:
         with pytest.raises(ConfigError, match="out of the range"):
-            list(several.answers(compiled, [*questions, beyond, *questions]))
-        assert len(list(several.answers(compiled, questions))) == len(questions)
+            list(several.answers(compiled, [*questions, beyond, *questions], 49))
+        assert len(list(several.answers(compiled, questions, len(questions)))) == len(questions)
         broken = tmp_path / "broken"
         broken.write_bytes(b"no circuit")
         with pytest.raises(EzklFailed):
-            list(several.answers(broken, questions))
+            list(several.answers(broken, questions, 24))
 
 
 def test_a_process_that_dies_is_reported(monkeypatch, compiled, questions):
     monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
     with Crew(2) as several:
-        answers = several.answers(compiled, questions)
+        answers = several.answers(compiled, questions, len(questions))
         next(answers), next(answers)
         for member in several._members:
             member.kill()
@@ -118,7 +118,7 @@ def test_a_process_that_dies_is_reported(monkeypatch, compiled, questions):
 def test_processes_end_with_the_crew(monkeypatch, compiled, questions):
     monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
     with Crew(2) as several:
-        list(several.answers(compiled, questions))
+        list(several.answers(compiled, questions, len(questions)))
         members = list(several._members)
     assert [member.returncode is not None for member in members] == [True, True]
 
@@ -141,3 +141,20 @@ def test_a_cut_of_the_search_stops_with_the_job(tiny, bench):
 
     with pytest.raises(Stopped):
         bench.setup(tiny.model, tiny.samples, report=report)
+
+
+def test_samples_are_taken_as_they_are_needed(monkeypatch, compiled, questions):
+    monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield questions[len(taken) % len(questions)]
+
+    with Crew(2) as several:
+        answers = several.answers(compiled, endless(), 10**9)
+        for _ in range(20):
+            next(answers)
+        answers.close()
+    assert len(taken) < 40
