@@ -15,7 +15,13 @@ from balance_core.integer import operations as ops
 from balance_core.integer.lowering.driver import Lowering
 from balance_core.model import reference
 
-GENERATOR = np.random.Generator(np.random.PCG64(5))
+STATE = {}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Give each test the same random numbers, whichever tests ran before."""
+    STATE["generator"] = np.random.Generator(np.random.PCG64(5))
 
 
 def model(text, opset=17, **constants):
@@ -37,7 +43,7 @@ def check(proto, batch, bits=12, tolerance=0.01):
 
 
 def normal(*shape):
-    return GENERATOR.normal(size=shape).astype(np.float32)
+    return STATE["generator"].normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,20 @@ def test_a_layer_with_bias_and_relu_has_one_rescale_and_one_clamp():
     names = [node.operation.name for node in lowered.nodes]
     assert names.count("rescale") == 1
     assert names.count("clamp") == 1
+
+
+def test_a_relu_before_a_reshape_still_joins_the_one_clamp():
+    text = """(float[1,2,4] x) => (float[1,2] y) {
+        h = MatMul (x, w)  r = Relu (h)  t = Transpose <perm=[0,2,1]> (r)  f = Flatten (t)  y = MatMul (f, v) }"""
+    proto = model(text, w=normal(4, 4), v=normal(8, 2))
+    names = [node.operation.name for node in check(proto, {"x": normal(40, 1, 2, 4)}, bits=10).nodes]
+    assert (names.count("rescale"), names.count("clamp")) == (1, 1)
+
+
+def test_weights_are_never_rescaled_when_the_model_runs():
+    proto = model("(float[1,8] x) => (float[1,4] y) { y = MatMul (x, w) }", w=normal(8, 4))
+    lowered = Lowering(proto, {"x": normal(40, 1, 8)}, 6, 12).run().model
+    assert [node.operation.name for node in lowered.nodes] == ["input", "constant", "matmul"]
 
 
 def test_a_chain_of_functions_of_one_tensor_becomes_one_table():

@@ -87,10 +87,12 @@ class Reals:
     def narrow(self, x: Real, bits: int | None = None, *, low: int | None = None) -> Real:
         """Bring a tensor within its bit budget: the range seen in calibration at the finest scale that fits.
 
+        Constants keep the bits that they were given.
+
         Integers below `low` were seen and do not matter: they may saturate.
         """
         budget = bits or self.bits
-        if x.exact or x.fact.bits <= budget:
+        if x.exact or x.fact.bits <= budget or isinstance(self.graph.nodes[x.tensor].operation, Constant):
             return x
         key = (x.tensor, x.scale, budget, low)
         if key not in self._narrow:
@@ -113,8 +115,15 @@ class Reals:
         return self.clamp(self.to_scale(source, scale), least, most)
 
     def _below_clamp(self, x: Real) -> tuple[Real, int | None, int | None]:
-        """Look through a clamp: a monotone rescale commutes with it, so one clamp after both is enough."""
+        """Look through a clamp: a monotone rescale commutes with it, so one clamp after both is enough.
+
+        A re-indexing between the two is done before both.
+        """
         node = self.graph.nodes[x.tensor]
+        if isinstance(node.operation, Wire) and len(node.inputs) == 1:
+            inner = Real(node.inputs[0], x.scale, self.graph.facts[node.inputs[0]])
+            source, lo, hi = self._below_clamp(inner)
+            return (x, None, None) if lo is None else (self.graph.emit(node.operation, source, scale=x.scale), lo, hi)
         if isinstance(node.operation, Clamp):
             below = node.inputs[0]
             return Real(below, x.scale, self.graph.facts[below]), node.operation.lo, node.operation.hi

@@ -96,11 +96,11 @@ def integer_limits(kind: int) -> tuple[int, int]:
 
 
 def quantised_scale(proto: onnx.ModelProto, name: str) -> Fraction | None:
-    """Return a scale for an input that is quantised by the model itself: 16 steps to one of the model's."""
+    """Return a scale for an input that is quantised by the model itself: 256 steps to one of the model's."""
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     scales = [
         Fraction(float(numpy_helper.to_array(constants[node.input[1]]).min()))
         for node in proto.graph.node
         if node.op_type == "QuantizeLinear" and node.input[0] == name and node.input[1] in constants
     ]
-    return power_of_two_at_least(min(scales)) / 16 if scales and min(scales) > 0 else None
+    return power_of_two_at_least(min(scales)) / 256 if scales and min(scales) > 0 else None
