@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from balance_core.errors import NodeIssue, UnsupportedModel
+from balance_core.errors import BalanceError, NodeIssue, UnsupportedModel
 from balance_core.model.graph import label, operator
 from balance_core.stages import Estimate, NodeProblem, Support
 from balance_ezkl import cost, rules
@@ -49,9 +49,13 @@ def refuse(proto: ModelProto) -> None:
         raise _unsupported(found)
 
 
-def explain(proto: ModelProto, options: EzklSettings, scratch: Path, failure: EzklFailed) -> UnsupportedModel:
-    """Name the node with which ezkl failed to lay a graph out."""
-    return _unsupported([_culprit(proto, options, scratch, failure)])
+def explain(proto: ModelProto, options: EzklSettings, scratch: Path, failure: EzklFailed) -> BalanceError:
+    """Name the node with which ezkl fails to lay a graph out; return the failure itself if it does not fail there."""
+    try:
+        _lay_out(proto, options, scratch, sketches(options, thorough=False)[0])
+    except EzklFailed as error:
+        return _unsupported([_culprit(proto, options, scratch, error)])
+    return failure
 
 
 def _unsupported(found: Sequence[NodeProblem]) -> UnsupportedModel:

@@ -114,3 +114,8 @@ def test_tensor_with_the_contexts_name_is_refused(tiny):
     proto.graph.node[0].input[0] = "balance.context"
     with pytest.raises(UnsupportedModel, match="name of the request"):
         with_context(proto)
+
+
+def test_failure_that_is_no_nodes_fault_is_blamed_on_none(tiny, tmp_path):
+    failure = EzklFailed("it failed", reason="the disk is full")
+    assert explain(tiny.model.proto(), EzklSettings(), tmp_path, failure) is failure
