@@ -1,8 +1,8 @@
-"""Single operators against the interpreter's reference kernels: the same numbers, with every option that has a meaning."""
+"""Single operators against the interpreter's reference kernels: the same numbers, with every option that matters."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from tflite_models import Writer
 from balance_core.converters.tflite import TFLiteConverter
 from balance_core.errors import UnsupportedModel
 from balance_core.model import integers, load, reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RANDOM = np.random.default_rng(5)
 CONV = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
@@ -39,8 +42,8 @@ def converted(data: bytes, folder: Path):
     return TFLiteConverter().convert(source)
 
 
-def quantised(w: Writer, shape, scale=0.05, zero_point=3, dtype="int8", data=None) -> int:
-    return w.tensor(shape, dtype, data=data, scale=scale, zero_point=zero_point)
+def quantised(w: Writer, shape, scale=0.05, zero_point=3, *, data=None) -> int:
+    return w.tensor(shape, "int8", data=data, scale=scale, zero_point=zero_point)
 
 
 def byte_weights(w: Writer, shape, axis=0, *, per_channel=True) -> int:
@@ -85,7 +88,7 @@ def binary(kind, left=(2, 3, 4), right=(4,), options=None, dtype="float32", **va
     return build
 
 
-def conv(padding, strides, dilations=(1, 1), activation=0, size=(7, 6), groups=1):
+def conv(padding, strides, dilations=(1, 1), *, activation=0, size=(7, 6), groups=1):
     def build(w):
         x, k = (
             w.tensor((2, *size, 4)),
@@ -122,7 +125,7 @@ def depthwise(multiplier):
     return build
 
 
-def pool(kind, padding, size=(5, 6), kernel=(3, 2), strides=(2, 2), activation=0):
+def pool(kind, padding, *, size=(5, 6), kernel=(3, 2), strides=(2, 2), activation=0):
     def build(w):
         x = w.tensor((1, *size, 3))
         out = [
@@ -138,7 +141,7 @@ def pool(kind, padding, size=(5, 6), kernel=(3, 2), strides=(2, 2), activation=0
     return build
 
 
-def with_constants(kind, shape, constants, out, options=None, first=True, **values):
+def with_constants(kind, shape, constants, out, options=None, *, first=True, **values):
     """Write an operator of one input and of constants behind it (or before it)."""
 
     def build(w):
@@ -263,21 +266,33 @@ FLOATS = {
     "PACK": joined("PACK", 3, (2, 3), (2, 3, 3), "PackOptions", Axis=1, ValuesCount=3),
     "UNPACK": with_constants("UNPACK", (2, 3, 4), [], [(2, 4)] * 3, "UnpackOptions", Axis=1, Num=3),
     "SPLIT": with_constants("SPLIT", (2, 6), [1], [(2, 2)] * 3, "SplitOptions", first=False, NumSplits=3),
-    "SPLIT_V": with_constants("SPLIT_V", (2, 6), [[1, 2, 3], 1], [(2, 1), (2, 2), (2, 3)], "SplitVOptions", NumSplits=3),
+    "SPLIT_V": with_constants(
+        "SPLIT_V", (2, 6), [[1, 2, 3], 1], [(2, 1), (2, 2), (2, 3)], "SplitVOptions", NumSplits=3
+    ),
     "SLICE": with_constants("SLICE", (4, 5, 6), [[1, 0, 2], [2, -1, 3]], (2, 5, 3)),
     "STRIDED_SLICE steps": sliced({}, [0, 4, 1], [4, 0, 6], [2, -2, 3], (2, 2, 2)),
     "STRIDED_SLICE masks": sliced({"BeginMask": 1, "EndMask": 2}, [9, 1, -3], [3, 0, 99], [1, 2, 1], (3, 2, 3)),
     "STRIDED_SLICE shrink": sliced({"ShrinkAxisMask": 2}, [1, -1, 0], [3, 0, 6], [1, 1, 2], (2, 3)),
-    "STRIDED_SLICE new axis": sliced({"NewAxisMask": 1, "EllipsisMask": 2}, [0, 0, 1], [0, 0, 4], [1, 1, 1], (1, 4, 5, 3)),
+    "STRIDED_SLICE new axis": sliced(
+        {"NewAxisMask": 1, "EllipsisMask": 2}, [0, 0, 1], [0, 0, 4], [1, 1, 1], (1, 4, 5, 3)
+    ),
     "GATHER": with_constants("GATHER", (4, 5, 6), [[3, 0, 3]], (4, 3, 6), "GatherOptions", Axis=1),
     "TILE": with_constants("TILE", (2, 3), [[2, 3]], (4, 9)),
     "BROADCAST_TO": with_constants("BROADCAST_TO", (3, 1), [[2, 3, 4]], (2, 3, 4)),
     "PAD": with_constants("PAD", (2, 3), [[[1, 0], [2, 3]]], (3, 8)),
-    "MIRROR_PAD reflect": with_constants("MIRROR_PAD", (3, 4), [[[1, 2], [2, 1]]], (6, 7), "MirrorPadOptions", Mode=0),
-    "MIRROR_PAD symmetric": with_constants("MIRROR_PAD", (3, 4), [[[1, 2], [2, 1]]], (6, 7), "MirrorPadOptions", Mode=1),
+    "MIRROR_PAD reflect": with_constants(
+        "MIRROR_PAD", (3, 4), [[[1, 2], [2, 1]]], (6, 7), "MirrorPadOptions", Mode=0
+    ),
+    "MIRROR_PAD symmetric": with_constants(
+        "MIRROR_PAD", (3, 4), [[[1, 2], [2, 1]]], (6, 7), "MirrorPadOptions", Mode=1
+    ),
     "REVERSE_V2": with_constants("REVERSE_V2", (3, 4), [[1]], (3, 4)),
-    "SPACE_TO_DEPTH": with_constants("SPACE_TO_DEPTH", (1, 4, 6, 3), [], (1, 2, 3, 12), "SpaceToDepthOptions", BlockSize=2),
-    "DEPTH_TO_SPACE": with_constants("DEPTH_TO_SPACE", (1, 2, 3, 12), [], (1, 4, 6, 3), "DepthToSpaceOptions", BlockSize=2),
+    "SPACE_TO_DEPTH": with_constants(
+        "SPACE_TO_DEPTH", (1, 4, 6, 3), [], (1, 2, 3, 12), "SpaceToDepthOptions", BlockSize=2
+    ),
+    "DEPTH_TO_SPACE": with_constants(
+        "DEPTH_TO_SPACE", (1, 2, 3, 12), [], (1, 4, 6, 3), "DepthToSpaceOptions", BlockSize=2
+    ),
     "SPACE_TO_BATCH_ND": with_constants("SPACE_TO_BATCH_ND", (1, 3, 4, 2), [[2, 2], [[1, 0], [0, 0]]], (4, 2, 2, 2)),
     "BATCH_TO_SPACE_ND": with_constants("BATCH_TO_SPACE_ND", (4, 2, 2, 2), [[2, 2], [[1, 0], [0, 1]]], (1, 3, 3, 2)),
     "RESIZE_NEAREST_NEIGHBOR": with_constants(
@@ -294,7 +309,9 @@ FLOATS = {
     "RESIZE_BILINEAR half": with_constants(
         "RESIZE_BILINEAR", (1, 3, 4, 2), [[5, 8]], (1, 5, 8, 2), "ResizeBilinearOptions", HalfPixelCenters=True
     ),
-    "RESIZE_BILINEAR": with_constants("RESIZE_BILINEAR", (1, 3, 4, 2), [[6, 8]], (1, 6, 8, 2), "ResizeBilinearOptions"),
+    "RESIZE_BILINEAR": with_constants(
+        "RESIZE_BILINEAR", (1, 3, 4, 2), [[6, 8]], (1, 6, 8, 2), "ResizeBilinearOptions"
+    ),
 }  # fmt: skip
 POSITIVE = {
     "RSQRT": unary("RSQRT"),
@@ -389,7 +406,7 @@ def q_pool(kind, padding=0, activation=0):
     return build
 
 
-def q_reduce(kind, axes, out, keep=False, same=False, scale=0.04):
+def q_reduce(kind, axes, out, *, keep=False, same=False, scale=0.04):
     def build(w):
         x, a = quantised(w, (2, 4, 7, 3), 0.05, 3), w.tensor((len(axes),), "int32", data=axes)
         y = quantised(w, out, 0.05 if same else scale, 3 if same else -2)

@@ -166,7 +166,7 @@ def test_inputs_of_another_model_are_refused():
         read_inputs(DATA / "conv_maxpool_sf1024" / "inp.msgpack", model.input_shapes())
 
 
-def one_layer(tmp_path: Path, kind: str, x: np.ndarray, shape, params=(), further=(), scale=100, k=15):
+def one_layer(tmp_path: Path, kind: str, x: np.ndarray, shape, *, params=(), further=(), scale=100):
     """Return what one layer makes of x."""
     tensors = [
         {"idx": 1 + i, "shape": list(np.shape(t)), "data": np.ravel(t).tolist()} for i, t in enumerate(further)
@@ -179,7 +179,7 @@ def one_layer(tmp_path: Path, kind: str, x: np.ndarray, shape, params=(), furthe
         "out_shapes": [list(shape)], "mask": [],
     }  # fmt: skip
     model = {
-        "global_sf": scale, "k": k, "num_cols": 6, "inp_idxes": [0], "out_idxes": [9], "tensors": tensors,
+        "global_sf": scale, "k": 15, "num_cols": 6, "inp_idxes": [0], "out_idxes": [9], "tensors": tensors,
         "layers": [layer],
     }  # fmt: skip
     target = tmp_path / "model.msgpack"
@@ -198,7 +198,7 @@ def test_layers_mean_what_the_format_says(tmp_path):
     y = random.integers(-900, 900, (2,))
 
     def check(kind, expected, params=(), further=()):
-        found = one_layer(tmp_path, kind, x, np.shape(expected), params, further)
+        found = one_layer(tmp_path, kind, x, np.shape(expected), params=params, further=further)
         np.testing.assert_array_equal(found, expected, err_msg=kind)
 
     check("Add", np.maximum(x + y, 0), [1], [y])
@@ -228,8 +228,16 @@ def test_layers_mean_what_the_format_says(tmp_path):
 def test_values_beyond_32_bits_saturate_and_never_wrap(tmp_path):
     x = np.full((1, 4), 2**14 - 10)
     w = np.full((3, 4), 2**31 - 1)
-    found = one_layer(tmp_path, "FullyConnected", x, (1, 3), [0], [w], scale=1)
+    found = one_layer(tmp_path, "FullyConnected", x, (1, 3), params=[0], further=[w], scale=1)
     assert (found == 2**31 - 1).all()
+
+
+def refusal(target: Path) -> str:
+    try:
+        ZkmlConverter().convert(target)
+    except BalanceError as error:
+        return error.message
+    return ""
 
 
 def fuzz(count: int, seed: int, folder: Path) -> float:
@@ -239,10 +247,7 @@ def fuzz(count: int, seed: int, folder: Path) -> float:
     for number in range(count):
         target.write_bytes(mutated(sources[number % len(sources)], random))
         start = time.monotonic()
-        try:
-            ZkmlConverter().convert(target)
-        except BalanceError as error:
-            assert "\n" not in error.message
+        assert "\n" not in refusal(target)
         longest = max(longest, time.monotonic() - start)
     return longest
 

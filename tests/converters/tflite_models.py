@@ -20,7 +20,7 @@ class Writer:
         self.tensors: list[dict[str, Any]] = []
         self.operators: list[tuple[str, list[int], list[int], tuple[str, dict[str, Any]] | None]] = []
 
-    def tensor(self, shape, dtype="float32", data=None, scale=None, zero_point=0, axis=0, name=None) -> int:
+    def tensor(self, shape, dtype="float32", *, data=None, scale=None, zero_point=0, axis=0, name=None) -> int:
         self.tensors.append(
             {
                 "shape": list(shape),
@@ -58,7 +58,7 @@ class Writer:
             tflite.OperatorCodeAddBuiltinCode(b, code)
             tflite.OperatorCodeAddVersion(b, VERSIONS.get(kind, 1))
             codes.append(tflite.OperatorCodeEnd(b))
-        operators = [self._operator(b, kinds, *operator) for operator in self.operators]
+        operators = [self._operator(b, kinds, operator) for operator in self.operators]
         vectors = self._offsets(b, tensors), self._offsets(b, operators)
         ends = self._ints(b, inputs), self._ints(b, outputs)
         tflite.SubGraphStart(b)
@@ -94,7 +94,8 @@ class Writer:
             tflite.TensorAddQuantization(b, quantisation)
         return tflite.TensorEnd(b)
 
-    def _operator(self, b, kinds, kind, inputs, outputs, options) -> int:
+    def _operator(self, b, kinds, operator) -> int:
+        kind, inputs, outputs, options = operator
         table, table_type = None, 0
         if options is not None:
             name, values = options

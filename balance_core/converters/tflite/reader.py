@@ -114,10 +114,8 @@ class Graph:
 
     def label(self, place: int) -> str:
         """Return the name of an input or output: that of its tensor, made distinct where need be."""
-        name = self.tensors[place].name[:200] or f"tensor {place}"
-        same = [
-            i for i in (*self.inputs, *self.outputs) if self.tensors[i].name[:200] == self.tensors[place].name[:200]
-        ]
+        name = self.tensors[place].name or f"tensor {place}"
+        same = [i for i in (*self.inputs, *self.outputs) if self.tensors[i].name == self.tensors[place].name]
         return name if len(set(same)) == 1 else f"{name}#{place}"
 
 
@@ -139,6 +137,11 @@ def read(source: Path) -> Graph:
         raise
     except (struct.error, ValueError, TypeError, IndexError, OverflowError, MemoryError, AttributeError) as error:
         raise ConfigError(f"{source.name} is damaged: its tables point outside the file", hint=HINT) from error
+
+
+def printable(text: bytes) -> str:
+    """Return a name out of a file as one line: at most 200 characters, those that cannot be shown replaced."""
+    return "".join(c if c.isprintable() else "?" for c in text[:800].decode("utf-8", "replace"))[:200]
 
 
 class _Reading:
@@ -195,7 +198,7 @@ class _Reading:
         return values
 
     def _tensor(self, place: int, table: Any) -> Tensor:
-        name = (table.Name() or b"").decode("utf-8", "replace")
+        name = printable(table.Name() or b"")
         code = table.Type()
         what = f"tensor {place} ({name[:60]})"
         if code not in TYPES:
@@ -267,7 +270,7 @@ class _Reading:
         if kind is None:
             raise UnsupportedModel(f"operator {place} has the code {code}, which the tflite package does not know")
         if kind == "CUSTOM":
-            name = (entry.CustomCode() or b"").decode("utf-8", "replace")[:60]
+            name = printable(entry.CustomCode() or b"")[:60]
             issue = NodeIssue(f"CUSTOM_{place}", name, "its meaning is not in the file")
             raise UnsupportedModel("the model holds an operator of its own", issues=[issue])
         count = self.model.Subgraphs(0).TensorsLength()

@@ -195,6 +195,8 @@ def _layer(place: int, value: Any) -> Layer:
     fields = {"layer_type", "params", "inp_idxes", "inp_shapes", "out_idxes", "out_shapes"}
     if not isinstance(value, dict) or not fields <= set(value) or not isinstance(value["layer_type"], str):
         raise ConfigError(f"{what} lacks a field", hint=HINT)
+    if not value["layer_type"].isidentifier():
+        raise ConfigError(f"{what} has no name of a kind", hint=HINT)
     if value.get("mask"):
         raise UnsupportedModel(
             f"{what} has a mask, which replaces values by others", hint="write the model without the mask"
