@@ -1,0 +1,52 @@
+"""A converter's settings: from the command line to the one converter that the file's ending names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from balance_core.cli.options import plugin_settings
+from balance_core.conversion import load_model, random_samples
+from balance_core.errors import ConfigError
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "rules"
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    path = tmp_path / "model.joblib"
+    joblib.dump(LogisticRegression().fit(x, x[:, 0] > 0), path)
+    return path
+
+
+def test_trust_comes_from_the_flag_or_the_option():
+    assert plugin_settings(None, trust_pickle=True)["converter_settings"] == {"trust_pickle": True}
+    assert plugin_settings(["converter.trust_pickle=true"])["converter_settings"] == {"trust_pickle": True}
+    assert plugin_settings([])["converter_settings"] == {}
+
+
+def test_a_pickle_is_loaded_with_trust_only(pickled):
+    with pytest.raises(ConfigError, match="can run any code"):
+        load_model(pickled, {})
+    assert load_model(pickled, {}, {"trust_pickle": True}).inputs[0].shape == (1, 3)
+
+
+def test_settings_that_the_converter_does_not_have_are_refused():
+    with pytest.raises(ConfigError, match="rules has no setting 'trust_pickle'"):
+        load_model(EXAMPLES / "bank.yaml", {}, {"trust_pickle": True})
+    with pytest.raises(ConfigError, match="ONNX already"):
+        load_model(Path("model.onnx"), {}, {"trust_pickle": True})
+
+
+def test_random_inputs_of_a_rule_set_fill_the_ranges_of_its_facts():
+    model = load_model(EXAMPLES / "bank.yaml", {})
+    drawn = random_samples(model)
+    assert drawn["age"].min() >= 16
+    assert drawn["age"].max() <= 110
+    assert len(np.unique(drawn["age"])) > 10
+    assert set(np.unique(drawn["bankrupt"])) == {0, 1}
