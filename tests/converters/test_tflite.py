@@ -113,16 +113,69 @@ def test_what_is_no_model_is_a_config_error(data, tmp_path):
         read(data, tmp_path)
 
 
-def test_a_state_between_calls_is_refused_by_tensor(tmp_path):
-    import tflite
+def streaming(dtype: str) -> bytes:
+    """A model that keeps the last two inputs, and adds what it keeps to what comes."""
+    writer, scale = Writer(), 0.5 if dtype == "int8" else None
+    x, kept = writer.tensor((1, 1), dtype, scale=scale), writer.tensor((1, 2), dtype, scale=scale)
+    handle, again = writer.tensor((), "resource"), writer.tensor((), "resource")
+    joined, last = writer.tensor((1, 3), dtype, scale=scale), writer.tensor((1, 2), dtype, scale=scale)
+    sizes = [writer.tensor((2,), "int32", data=data) for data in ([0, 1], [1, 2])]
+    writer.operator("CALL_ONCE", [], [])
+    writer.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", SharedName="memory")
+    writer.operator("VAR_HANDLE", [], [again], "VarHandleOptions", SharedName="memory")
+    writer.operator("READ_VARIABLE", [handle], [kept])
+    writer.operator("CONCATENATION", [kept, x], [joined], "ConcatenationOptions", Axis=1)
+    writer.operator("SLICE", [joined, *sizes], [last])
+    writer.operator("ASSIGN_VARIABLE", [again, last], [])
+    if dtype == "float32":
+        y = writer.tensor((1, 3))
+        writer.operator("NEG", [joined], [y])
+    else:
+        y = writer.tensor((1, 3), dtype, scale=1.0)
+        writer.operator("RELU", [joined], [y])
+    return writer.write([x], [y])
 
-    data = (DATA / "dense_softmax.tflite").read_bytes()
-    assert not tflite.Model.GetRootAs(data, 0).Subgraphs(0).Tensors(0).IsVariable()
+
+def test_a_state_becomes_an_input_and_an_output_of_a_float_model(tmp_path):
+    model = load.load(read(streaming("float32"), tmp_path), name="case")
+    assert [spec.name for spec in model.inputs] == ["t0", "memory"]
+    assert [spec.name for spec in model.outputs][1] == "memory/next"
+    given = {"t0": np.full((1, 1, 1), 3, np.float32), "memory": np.array([[[1, 2]]], np.float32)}
+    found = reference.run(model.onnx, given)
+    assert found["memory/next"].ravel().tolist() == [2, 3]
+    assert found[model.outputs[0].name].ravel().tolist() == [-1, -2, -3]
+
+
+def test_a_state_becomes_an_input_and_an_output_of_a_quantised_model(tmp_path):
+    integer = read(streaming("int8"), tmp_path)
+    state = np.zeros((1, 1, 2), np.int8)
+    seen = []
+    for value in (4, -6, 8, 10):
+        found = integers.run(integer, {"t0": np.full((1, 1, 1), value, np.int8), "memory": state}).outputs
+        state = found["memory/next"].astype(np.int8)
+        seen.append((found["t8"].ravel().tolist(), state.ravel().tolist()))
+    assert seen == [([0, 0, 2], [0, 4]), ([0, 2, 0], [4, -6]), ([2, 0, 4], [-6, 8]), ([0, 4, 5], [8, 10])]
+
+
+def test_what_is_no_variable_is_not_assigned_to(tmp_path):
     writer = Writer()
     x, y = writer.tensor((1, 3)), writer.tensor((1, 3))
     handle = writer.tensor((), "int32", data=0)
-    writer.operator("ASSIGN_VARIABLE", [handle, x], [y])
+    writer.operator("ASSIGN_VARIABLE", [handle, x], [])
+    writer.operator("RELU", [x], [y])
     with pytest.raises(UnsupportedModel, match="ASSIGN_VARIABLE_0"):
+        read(writer.write([x], [y]), tmp_path)
+
+
+def test_a_variable_of_changing_shape_is_refused(tmp_path):
+    writer = Writer()
+    x, kept, y = writer.tensor((1, 3)), writer.tensor((1, 2)), writer.tensor((1, 2))
+    handle = writer.tensor((), "resource")
+    writer.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", SharedName="memory")
+    writer.operator("READ_VARIABLE", [handle], [kept])
+    writer.operator("RELU", [kept], [y])
+    writer.operator("ASSIGN_VARIABLE", [handle, x], [])
+    with pytest.raises(UnsupportedModel, match="ASSIGN_VARIABLE_3"):
         read(writer.write([x], [y]), tmp_path)
 
 
@@ -148,6 +201,7 @@ def fuzz(count: int, seed: int, folder: Path) -> tuple[int, float]:
     """Convert damaged files; return how many were taken all the same, and the longest time in seconds."""
     random = np.random.default_rng(seed)
     sources = [path.read_bytes() for path in sorted(DATA.glob("*.tflite")) if path.stat().st_size < 13_000]
+    sources += [streaming("int8"), streaming("float32")]
     taken, longest = 0, 0.0
     for number in range(count):
         data = mutated(sources[number % len(sources)], random)

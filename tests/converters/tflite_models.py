@@ -8,7 +8,17 @@ import flatbuffers
 import numpy as np
 import tflite
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+TYPES = {
+    "float32": 0,
+    "float16": 1,
+    "int32": 2,
+    "uint8": 3,
+    "int64": 4,
+    "bool": 6,
+    "int16": 7,
+    "int8": 9,
+    "resource": 13,
+}
 
 VERSIONS = {"BROADCAST_TO": 2}
 
@@ -99,6 +109,7 @@ class Writer:
         table, table_type = None, 0
         if options is not None:
             name, values = options
+            values = {k: b.CreateString(v) if isinstance(v, str) else v for k, v in values.items()}
             getattr(tflite, f"{name}Start")(b)
             for field, value in values.items():
                 getattr(tflite, f"{name}Add{field}")(b, value)

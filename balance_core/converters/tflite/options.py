@@ -45,5 +45,6 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "SUM": _REDUCE,
     "TRANSPOSE_CONV": ("TransposeConvOptions", {**_STRIDES, **_ACTIVATION}),
     "UNPACK": ("UnpackOptions", {"Num": 0, "Axis": 0}),
+    "VAR_HANDLE": ("VarHandleOptions", {"SharedName": None}),
 }
 """The defaults are those of the schema."""

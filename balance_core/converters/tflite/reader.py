@@ -12,6 +12,7 @@ import numpy as np
 from balance_core.converters.exact import MAX_TENSOR
 from balance_core.converters.sources import read_bytes
 from balance_core.converters.tflite.options import OPTIONS
+from balance_core.converters.tflite.states import as_function
 from balance_core.errors import BalanceError, ConfigError, NodeIssue, ToolNotFound, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ TYPES = {
     7: "int16",
     9: "int8",
     10: "float64",
+    13: "resource",
 }
-"""Element types that are read, by their codes in the schema."""
+"""Element types that are read, by their codes in the schema; a resource is a variable's handle and holds no data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +174,7 @@ class _Reading:
             raise self.fail("its inputs and outputs are no distinct tensors")
         graph = Graph(tensors, operators, inputs, tuple(dict.fromkeys(outputs)))
         self._check_order(graph)
-        return graph
+        return as_function(graph)
 
     def _check_order(self, graph: Graph) -> None:
         """Make sure that each tensor is made once, and before it is read."""
@@ -247,7 +249,7 @@ class _Reading:
                 f"the data of {what} stands behind the model", hint="models beyond 2 GiB are not taken"
             )
         raw = buffer.DataAsNumpy()
-        if isinstance(raw, int) or raw.size == 0:
+        if isinstance(raw, int) or raw.size == 0 or dtype == "resource":
             return None
         if raw.size != prod(shape) * np.dtype(dtype).itemsize:
             raise self.fail(f"{what} has {raw.size} bytes for the shape {shape} of {dtype}")
@@ -276,7 +278,8 @@ class _Reading:
         count = self.model.Subgraphs(0).TensorsLength()
         inputs = self._indices(table.InputsAsNumpy(), count, "operand")
         outputs = self._indices(table.OutputsAsNumpy(), count, "result")
-        if not outputs or min(outputs) < 0 or len(set(outputs)) != len(outputs):
+        silent = kind in {"ASSIGN_VARIABLE", "CALL_ONCE"}
+        if (not outputs and not silent) or -1 in outputs or len(set(outputs)) != len(outputs):
             raise self.fail(f"operator {place} makes no tensor")
         return Operator(place, kind, inputs, outputs, self._options(kind, place, table))
 
