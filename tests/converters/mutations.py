@@ -24,7 +24,7 @@ def mutated(data: bytes, seed: int, words: list[bytes]) -> bytes:
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(result) + 1)
         size = draw.choice([1, 2, 8, 64, 512])
-        match draw.randrange(7):
+        match draw.randrange(9):
             case 0:
                 result[at : at + 1] = bytes([draw.randrange(256)])
             case 1:
@@ -38,10 +38,20 @@ def mutated(data: bytes, seed: int, words: list[bytes]) -> bytes:
             case 5:
                 other = draw.randrange(len(result) + 1)
                 result[at:at] = result[other : other + size]
+            case 6 | 7:
+                _renumber(result, draw)
             case _:
                 if draw.random() < 0.2:
                     del result[at:]
     return bytes(result)
+
+
+def _renumber(data: bytearray, draw: random.Random) -> None:
+    """Put another number in the place of a digit: the form of a text stays whole."""
+    digits = [i for i, byte in enumerate(data) if byte in b"0123456789"]
+    if digits:
+        at = draw.choice(digits)
+        data[at : at + 1] = draw.choice([b"0", b"1", b"9", b"-7", b"4.5", b"31", b"2147483647", b""])
 
 
 def try_all(convert, data: bytes, seeds, words: list[bytes], path) -> dict[str, int]:

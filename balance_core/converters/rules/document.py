@@ -55,7 +55,8 @@ class Problems:
         self.found: list[tuple[int, str]] = []
 
     def add(self, line: int, what: str) -> None:
-        """Note one problem."""
+        """Note one problem; names of the document in it are brought onto one line."""
+        what = " ".join(what.split())
         if (line, what) not in self.found:
             self.found.append((line, what))
 
