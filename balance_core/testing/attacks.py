@@ -132,11 +132,9 @@ def _words(data: bytes, size: int = 32) -> Iterator[Attack]:
         yield f"bytes {start} to {end} twice", data[:end] + data[start:]
         if data[start:end].strip(b"\0"):
             yield f"bytes {start} to {end} zero", data[:start] + bytes(len(data[start:end])) + data[end:]
-        if data[start:end] != data[end : end + size]:
-            yield (
-                f"bytes {start} to {end} behind the next",
-                (data[:start] + data[end : end + size] + data[start:end] + data[end + size :]),
-            )
+        swapped = data[:start] + data[end : end + size] + data[start:end] + data[end + size :]
+        if swapped != data:
+            yield f"bytes {start} to {end} behind the next", swapped
 
 
 def changed_values(data: bytes, statements: Sequence[Statement]) -> Iterator[Attack]:

@@ -84,7 +84,8 @@ class Watch:
             full = full.absolute().parent.resolve() / full.name
             inside = any(full.is_relative_to(root) for root in self.allowed)
         # The interpreter itself keeps byte code of what is imported, and devices are no files.
-        if not inside and "__pycache__" not in full.parts and not full.is_relative_to("/dev"):
+        device = full.is_relative_to("/dev") and not full.is_relative_to("/dev/shm")  # noqa: S108 - as what it is
+        if not inside and not device and "__pycache__" not in full.parts:
             self.writes.append(str(full))
 
     def _see_call(self, event: str, arguments: tuple[Any, ...]) -> None:

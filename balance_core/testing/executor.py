@@ -137,12 +137,12 @@ class ExecutorConformance(PluginConformance):
         """A stage that takes longer than it may is stopped soon, with StageTimeout."""
         started = time.monotonic()
         with pytest.raises(errors.StageTimeout):
-            runner.submit(_task(model, "sleep", {"seconds": 5}, seconds=0.3)).result(self.patience)
+            runner.submit(_task(model, "sleep", {"seconds": 2}, seconds=0.3)).result(self.patience)
         assert time.monotonic() - started < self.patience
 
     def test_memory_limit_is_kept(self, runner: Executor, model: str) -> None:
         """A stage that holds more memory than it may is stopped, with StageOutOfMemory."""
-        task = _task(model, "hold", {"megabytes": 600, "seconds": 5}, memory_bytes=300 * 2**20)
+        task = _task(model, "hold", {"megabytes": 600, "seconds": 2}, memory_bytes=300 * 2**20)
         with pytest.raises(errors.StageOutOfMemory):
             runner.submit(task).result(self.patience)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,6 +19,12 @@ from balance_core.settings import Settings
 from balance_core.workspace import Workspace
 
 TYPES = {"proof-record": "submitted", "attestation": "attested", "revocation": "revoked"}
+
+
+@cache
+def parsed(text):
+    line = json.loads(text)
+    return Event(RECORD_KINDS[line["kind"]].from_value(line["record"]), line["signer"])
 
 
 class HonestChainSettings(Settings):
@@ -46,7 +53,7 @@ class HonestChain(ChainAdapter):
         return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
 
     def event(self, line):
-        return Event(RECORD_KINDS[line["kind"]].from_value(line["record"]), line["signer"])
+        return parsed(json.dumps(line))
 
     def state(self, lines):
         state = State()

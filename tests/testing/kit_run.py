@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+
+_RUNS = itertools.count(1)
 
 
 class Findings:
@@ -35,20 +41,38 @@ def _message(report: pytest.TestReport) -> str:
     return str(crash.message if crash else report.longrepr)[:600]
 
 
-def run_kit(folder, source: str) -> Findings:
+def run_kit(source: str) -> Findings:
     """Run a test module of the kit's classes in this process."""
-    folder.mkdir(exist_ok=True)
-    (folder / "test_kit.py").write_text(source)
-    (folder / "pytest.ini").write_text("[pytest]\n")
     found = Findings()
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(folder)]
-    options += ["-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "tmp"), "-W", "error"]
-    home = os.environ.get("HOME", "")
-    os.environ["HOME"] = str(folder)  # a cheat may write anywhere
-    try:
-        with contextlib.chdir(folder):
-            found.exit_code = pytest.main([*options, str(folder / "test_kit.py")], plugins=[found])
-    finally:
-        os.environ["HOME"] = home
+    with tempfile.TemporaryDirectory(prefix="cheats-", dir=_memory()) as name:
+        folder = Path(name)
+        module = folder / f"test_run_{next(_RUNS)}.py"  # a name of its own, as modules are known by theirs
+        module.write_text(source)
+        (folder / "pytest.ini").write_text("[pytest]\ntmp_path_retention_policy = none\n")
+        options = [
+            "-p",
+            "no:terminal",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:faulthandler",
+            "-p",
+            "no:hypothesispytest",
+        ]
+        options += ["-c", str(folder / "pytest.ini"), "--basetemp", str(folder / "tmp"), "-W", "error"]
+        home = os.environ.get("HOME", "")
+        os.environ["HOME"] = name  # a cheat may write anywhere
+        try:
+            with contextlib.chdir(folder):
+                found.exit_code = pytest.main([*options, "--rootdir", name, str(module)], plugins=[found])
+        finally:
+            os.environ["HOME"] = home
     assert found.exit_code in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}, found.broken
     return found
+
+
+def _memory() -> str | None:
+    """Return a folder in memory where there is one of some size: the kit makes thousands of small files."""
+    folder = Path("/dev/shm")
+    roomy = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2**29
+    return str(folder) if roomy else None

@@ -50,7 +50,7 @@ def test_flips_change_one_byte_each_and_reach_the_ends(size):
 
 
 def test_no_attack_is_the_proof_itself():
-    for data in (b'{"a":[1,2,{"b":"00ff"}],"c":-5}', bytes(range(200)), b"\0" * 64):
+    for data in (b'{"a":[1,2,{"b":"00ff"}],"c":-5}', bytes(range(200))):
         for family in (attacks.lengths, attacks.oversized, attacks.garbage, attacks.structures, attacks.recounted):
             assert not [name for name, altered in family(data) if altered == data and len(data) > 1]
 
@@ -77,7 +77,7 @@ def test_other():
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options)
 
 
 def test_missing_plugin_is_skipped(pytester, monkeypatch):
