@@ -12,7 +12,7 @@ from balance_core.model.expand import expand
 from balance_core.model.load import load
 from balance_core.model.normalise import normalise
 
-EVERY = 5
+EVERY = 8
 """One case of so many is tried, so that the suite stays fast; a run over all of them found no difference."""
 
 

@@ -160,6 +160,70 @@ FOLDED = {
 }
 
 
+STEPS = {
+    "a loop": (
+        """y = Loop(n, , x) <body = b (int64 i, bool c, float[2,3] v) => (bool d, float[2,3] w)
+                             { d = Identity(c) f = Cast<to: int = 1>(i) w = Add(v, f) }>""",
+        ["Add"] * 3,
+    ),
+    "a loop that ends before its count": (
+        """y = Loop(many, yes, x) <body = b (int64 i, bool c, float[2,3] v) => (bool d, float[2,3] w)
+                                   { one = Constant<value = int64 {1}>() d = Less(i, one) w = Neg(v) }>""",
+        ["Neg"] * 2,
+    ),
+    "a loop that never begins": (
+        """u = Abs(x)
+           y = Loop(many, no, u) <body = b (int64 i, bool c, float[2,3] v) => (bool d, float[2,3] w)
+                                  { d = Identity(c) w = Neg(v) }>""",
+        ["Abs"],
+    ),
+    "a loop that collects": (
+        """l, r = Loop(n, , x) <body = b (int64 i, bool c, float[2,3] v) => (bool d, float[2,3] w, float[2,3] s)
+                                { d = Identity(c) w = Add(v, x) s = Mul(w, v) }>
+           y = ReduceSum<keepdims: int = 0>(r, axis)""",
+        None,
+    ),
+    "a loop within a loop": (
+        """y = Loop(n, , x) <body = b (int64 i, bool c, float[2,3] v) => (bool d, float[2,3] w) {
+               d = Identity(c)
+               a = Abs(v)
+               w = Loop(i, , a) <body = e (int64 j, bool f, float[2,3] p) => (bool g, float[2,3] q)
+                                 { g = Identity(f) q = Sub(p, x) }> }>""",
+        ["Abs", "Abs", "Sub", "Abs", "Sub", "Sub"],
+    ),
+    "a scan": (
+        """z = Constant<value = float[3] {0, 0, 0}>()
+           s, y = Scan<num_scan_inputs: int = 1, body = b (float[3] v, float[3] e) => (float[3] w, float[3] o)
+                       { w = Add(v, e) o = Identity(w) }>(z, x)""",
+        None,
+    ),
+    "a scan backwards along another axis": (
+        """z = Constant<value = float[2] {1, 2}>()
+           s, o = Scan<num_scan_inputs: int = 1, scan_input_axes = [1], scan_input_directions = [1],
+                       scan_output_axes = [-1], scan_output_directions = [1],
+                       body = b (float[2] v, float[2] e) => (float[2] w, float[2] r)
+                       { w = Sub(v, e) r = Mul(w, v) }>(z, x)
+           y = Add(o, x)""",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("what", STEPS)
+def test_steps_that_no_input_decides_are_unrolled(
+    parse: Callable[..., ModelProto], random: np.random.Generator, what: str, opset: int
+) -> None:
+    body, left = STEPS[what]
+    if opset < 13:
+        body = body.replace("ReduceSum<keepdims: int = 0>(r, axis)", "ReduceSum<keepdims: int = 0, axes = [0]>(r)")
+    constants = "int64 n = {3}, int64 many = {1000000}, bool yes = {1}, bool no = {0}, int64[1] axis = {0}"
+    proto = parse(f"(float[2,3] x) => (float[2,3] y) <{constants}> {{ {body} }}", opset)
+    found = operators(check_same_answers(load(proto), random))
+    assert not {"Loop", "Scan"} & set(found)
+    assert left is None or found == left
+
+
 @pytest.mark.parametrize("what", FOLDED)
 def test_what_no_input_has_a_part_in_is_folded(
     parse: Callable[..., ModelProto], random: np.random.Generator, what: str

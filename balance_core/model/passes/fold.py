@@ -10,16 +10,15 @@ import numpy as np
 from onnx import NodeProto, OperatorSetIdProto, TensorProto, TypeProto, helper, inliner, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from balance_core.errors import ConfigError, UnsupportedModel
+from balance_core.errors import ConfigError
 from balance_core.model import ml, tensors
-from balance_core.model.graph import domain, has_body, issue, label, needs, operator, schema
-from balance_core.model.passes import branches, guard
+from balance_core.model.graph import domain, has_body, label, needs, operator, schema, subgraphs
+from balance_core.model.passes import control, guard
+from balance_core.model.passes.budget import Budget
 
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
 
-FREE_BYTES, FREE_FACTOR = 2**28, 4
-"""Most bytes that all folded values may take together: this many, and this many times those that the file brings."""
 MAX_FOLDED_WORK = 2**32
 """Most multiplications in one folded matrix product."""
 MAX_LOOPED_ELEMENTS = 2**20
@@ -46,7 +45,7 @@ _NOT_INFERRED = frozenset({"Compress", "NonZero", "Unique"})
 
 
 def fold(draft: Draft) -> None:
-    """Fill `draft.types`, turn what is constant into constants, and put the chosen branch in place of an If.
+    """Fill `draft.types`, turn what is constant into constants, and control flow that is decided into its nodes.
 
     Raises ConfigError that names the node where types or shapes do not fit, UnsupportedModel for constants that take
     much more memory than the file that asks for them.
@@ -58,24 +57,23 @@ def fold(draft: Draft) -> None:
 class _Fold:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        self.types = draft.types | draft.inputs
+        self.types = draft.types
+        self.types |= draft.inputs
         self.types |= {name: tensors.type_of(tensor) for name, tensor in draft.constants.items()}
         self.imports = [OperatorSetIdProto(domain=name, version=number) for name, number in draft.versions.items()]
-        self.budget = FREE_BYTES + FREE_FACTOR * sum(map(tensors.nbytes, draft.constants.values()))
+        self.budget = Budget.of(draft)
 
     def run(self) -> None:
-        waiting = deque(self.draft.nodes)
+        waiting: deque[NodeProto | control.Step] = deque(self.draft.nodes)
         kept: list[NodeProto] = []
         while waiting:
-            node = waiting.popleft()
-            branch = branches.taken(node, self.draft)
-            if branch is not None:
-                nodes, constants = branch
-                waiting.extendleft(reversed(nodes))
-                for name, tensor in constants.items():
-                    self._define(name, tensor, node)
+            item = waiting.popleft()
+            instead = control.replaced(item, self.draft, self.budget)
+            if instead is not None:
+                waiting.extendleft(reversed(instead))
                 continue
-            constant = tensors.of_constant(node)  # of a branch; the others are constants of the draft already
+            node = item if isinstance(item, NodeProto) else item.node  # a loop that cannot be unrolled
+            constant = tensors.of_constant(node)  # of a body; the others are constants of the draft already
             if constant is not None:
                 self._define(node.output[0], constant, node)
                 continue
@@ -86,22 +84,15 @@ class _Fold:
             for name, value in (values or {}).items():
                 self._define(name, tensors.of_array(value, name), node)
         self.draft.nodes = kept
-        self.draft.types = self.types
 
     def _define(self, name: str, tensor: TensorProto, node: NodeProto) -> None:
-        self._spend(tensors.nbytes(tensor), node)
+        self.budget.spend(tensors.nbytes(tensor), node)
         self.draft.constants[name] = tensor
         self.types[name] = tensors.type_of(tensor)
 
-    def _spend(self, size: int, node: NodeProto) -> None:
-        self.budget -= size
-        if self.budget < 0:
-            found = issue(node, f"its constant result takes {size} bytes")
-            raise UnsupportedModel("the model makes too large constants of small ones", issues=[found])
-
     def _infer(self, node: NodeProto) -> None:
         definition, read = schema(node, self.draft.versions), needs(node)
-        if definition is None or not read <= self.types.keys() or self._is_typed(node):
+        if definition is None or not read <= self.types.keys() or self._is_typed(node) or any(subgraphs(node)):
             return
         guard.check(node, [_rank(self.types.get(name)) for name in node.input])
         small = {
@@ -182,8 +173,8 @@ class _Fold:
         sizes = [prod(found) for found in (read if node.op_type in _NOT_INFERRED else made) if found is not None]
         if len(sizes) < len(made) or (looped and sum(sizes) > MAX_LOOPED_ELEMENTS):
             return False
-        if sum(sizes) > self.budget:  # in elements, of at least one byte
-            self._spend(sum(sizes), node)
+        if sum(sizes) > self.budget.size:  # in elements, of at least one byte
+            self.budget.spend(sum(sizes), node)
         inner = read[0][-1] if node.op_type == "MatMul" and read[0] else 1
         return sum(sizes) * inner <= MAX_FOLDED_WORK
 

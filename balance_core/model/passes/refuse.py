@@ -77,7 +77,7 @@ def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
         )
     elif node.op_type in _CONTROL or any(subgraphs(node)):
         problem = (
-            "its control flow depends on the input, or repeats: it is not unrolled",
+            "the input decides its control flow, or it repeats too often to be unrolled",
             ("export the model with the branch or the number of steps fixed"),
         )
     elif not name and node.op_type in _RANDOM:
