@@ -31,9 +31,9 @@ from balance_core.integer.operations import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MAX_TENSOR = 2**24
+MAX_TENSOR = 2**23
 """Largest number of elements of one tensor of an imported model, so that reading one never takes a gigabyte."""
-MAX_TOTAL = 2**26
+MAX_TOTAL = 2**27
 """Largest number of elements of all tensors of an imported model together."""
 UNIT = Fraction(1)
 

@@ -223,4 +223,4 @@ def test_damaged_files_are_refused_in_one_line(tmp_path):
 def test_ten_thousand_damaged_files(tmp_path):
     _, longest = fuzz(10_000, 2, tmp_path)
     assert longest < 30
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 2**20, "KiB"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20, "KiB"

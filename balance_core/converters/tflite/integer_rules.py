@@ -125,7 +125,9 @@ class Rule:
 
     def requantise(self, accumulator: Integers, factors: Sequence[float], axis: int = 0) -> Integers:
         """Bring an accumulator to the result's scale."""
-        return self.finish(multiply(self.graph, accumulator, list(map(quantise_multiplier, factors)), axis))
+        negatives = self.ends()[0] < self.target.zero_point
+        pairs = list(map(quantise_multiplier, factors))
+        return self.finish(multiply(self.graph, accumulator, pairs, axis, negatives=negatives))
 
 
 def rule(*kinds: str) -> Callable[[Conversion], Conversion]:

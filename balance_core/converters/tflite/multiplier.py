@@ -17,6 +17,8 @@ import numpy as np
 from balance_core.integer.facts import Inadmissible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from balance_core.converters.exact import ExactGraph, Tensor
 
 HALF_BITS = 31
@@ -55,8 +57,15 @@ def round_half_away(x: float) -> int:
     return int(math.copysign(math.floor(abs(x) + 0.5), x))
 
 
-def multiply(graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis: int = 0) -> Tensor:
-    """Multiply by one quantised multiplier, or by one for each index of an axis."""
+def multiply(
+    graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis: int = 0, *, negatives: bool = True
+) -> Tensor:
+    """Multiply by one quantised multiplier, or by one for each index of an axis.
+
+    Where what is negative will saturate to 0 (`negatives` False), its halves may go either way: they go up, which is
+    one operation instead of four.
+    """
+    divide = graph.rescale_away if negatives else graph.rescale
     axes = len(x.shape)
     left = [multiplier << max(shift, 0) for multiplier, shift in factors]
     right = [max(-shift, 0) for _, shift in factors]
@@ -69,11 +78,13 @@ def multiply(graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis:
         product = graph.mul(x, graph.weight(np.array(left).reshape(shape), 0, top))
     high = graph.rescale(product, 2**HALF_BITS)
     if len(set(right)) == 1:
-        return graph.rescale_away(high, 2 ** right[0])
-    return _by_shift(graph, high, right, axis)
+        return divide(high, 2 ** right[0])
+    return _by_shift(graph, high, right, axis, divide)
 
 
-def _by_shift(graph: ExactGraph, x: Tensor, shifts: list[int], axis: int) -> Tensor:
+def _by_shift(
+    graph: ExactGraph, x: Tensor, shifts: list[int], axis: int, divide: Callable[[Tensor, int], Tensor]
+) -> Tensor:
     """Shift each index of an axis by its own number of bits: those of one number together, then back into order."""
     from balance_core.converters.exact import positions
 
@@ -82,7 +93,7 @@ def _by_shift(graph: ExactGraph, x: Tensor, shifts: list[int], axis: int) -> Ten
     parts, order = [], []
     for shift in sorted(set(shifts)):
         chosen = np.flatnonzero(numbers == shift)
-        parts.append(graph.rescale_away(graph.wire(np.moveaxis(places[chosen], 0, axis), x), 2**shift))
+        parts.append(divide(graph.wire(np.moveaxis(places[chosen], 0, axis), x), 2**shift))
         order.extend(chosen.tolist())
     joined = graph.concatenate(parts, axis)
     back = np.argsort(np.array(order))
