@@ -124,7 +124,12 @@ class Verifier(Plugin):
 
     @abstractmethod
     def verify(self, key: VerifyingKey, commitment: ModelCommitment | None, proof: Proof) -> tuple[Statement, ...]:
-        """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason."""
+        """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason.
+
+        A proof has one encoding: further bytes, before or behind, are refused. So are a commitment where the key
+        binds the weights, and its absence where the commitment does. A backend that does not bind the context states
+        32 zero bytes.
+        """
 
     @abstractmethod
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
