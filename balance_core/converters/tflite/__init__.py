@@ -28,8 +28,9 @@ class TFLiteConverter(Converter):
 
     @override
     def convert(self, source: Path) -> ModelProto | IntegerModel:
-        from balance_core.converters.tflite import floats, quantised
+        from balance_core.converters.tflite.floats import to_onnx
+        from balance_core.converters.tflite.quantised import is_quantised, to_integers
         from balance_core.converters.tflite.reader import read
 
         graph = read(source)
-        return quantised.convert(graph) if quantised.is_quantised(graph) else floats.convert(graph)
+        return to_integers(graph) if is_quantised(graph) else to_onnx(graph)

@@ -24,7 +24,7 @@ IR_VERSION = 9
 """The version of ONNX's file format that goes with opset 20."""
 
 
-def convert(graph: Graph) -> ModelProto:
+def to_onnx(graph: Graph) -> ModelProto:
     """Return the ONNX graph; raises UnsupportedModel with every operator that cannot be taken.
 
     Values keep the layout that they have in the file (channels last); nodes are called after the operators that they

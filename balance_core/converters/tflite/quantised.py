@@ -29,7 +29,7 @@ def is_quantised(graph: Graph) -> bool:
     """Whether some tensor that an operator makes, and that depends on the input, is a quantised byte.
 
     QUANTIZE of an input and DEQUANTIZE of an output may stand at the ends. Floating-point tensors elsewhere are
-    refused by `convert`.
+    refused by `to_integers`.
     """
     constant = {tensor.place for tensor in graph.tensors if tensor.data is not None}
     for operator in graph.operators:
@@ -39,7 +39,7 @@ def is_quantised(graph: Graph) -> bool:
     return any(graph.tensors[i].is_quantised and graph.tensors[i].dtype in BYTES for i in made)
 
 
-def convert(graph: Graph) -> IntegerModel:
+def to_integers(graph: Graph) -> IntegerModel:
     """Return the integer model; raises UnsupportedModel with every operator that cannot be taken."""
     return _Conversion(graph).run()
 
