@@ -53,7 +53,7 @@ def run(
     """Prove one answer of a model from beginning to end, and verify the proof."""
     import balance_core as balance
 
-    with _showing(json, model or "the bundled example") as shown:
+    with _showing(json, f"proving {model or 'the bundled example'}") as shown:
         finished = balance.run(
             model,
             inputs,
@@ -92,7 +92,7 @@ def prove(
     """Prove one answer of a model that `setup` or `run` has registered."""
     import balance_core as balance
 
-    with _showing(json, registration) as shown:
+    with _showing(json, f"proving an answer of {registration}") as shown:
         finished = balance.prove(
             registration,
             inputs,
@@ -129,7 +129,7 @@ def setup(
     import balance_core as balance
     from balance_core.cli.display import field
 
-    with _showing(json, model) as shown:
+    with _showing(json, f"preparing {model}") as shown:
         registered = balance.setup(
             model,
             samples,
@@ -167,7 +167,7 @@ def check(
     import balance_core as balance
     from balance_core.cli.display import field, memory
 
-    with _showing(True, model) as shown:
+    with _showing(True, "") as shown:
         support = balance.check(
             model,
             backend=backend or "",
@@ -229,12 +229,12 @@ def convert(
 class _showing:  # noqa: N801 - reads as a verb at its use
     """Shows a run's stages while it lasts, and gives the arguments that make the API report them."""
 
-    def __init__(self, json: bool, what: object) -> None:
+    def __init__(self, json: bool, what: str) -> None:
         from balance_core.cli.display import Display
 
         self._display = Display(quiet=json)
         if not json:
-            typer.echo(f"proving {what}", err=True)
+            typer.echo(what, err=True)
 
     def __enter__(self) -> dict[str, Any]:
         return {"observers": (self._display,), "watch": self._display.watch}
