@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from balance_core.conversion import load_model, read_batch
 
@@ -47,13 +47,14 @@ def prepare(
     samples: Path | None = None,
     dimensions: Mapping[str, int] | None = None,
     settings: IntegerSettings | None = None,
+    converter: Mapping[str, Any] | None = None,
 ) -> tuple[Prepared, Batch | None]:
     """Read a model of any format that is known, make it integers, and read its inputs.
 
     A float model is calibrated on the samples, by default on the inputs, and without either on random ones. Raises
-    ConfigError and UnsupportedModel as the parts do.
+    ConfigError and UnsupportedModel as the parts do. `converter` holds settings of the format's converter.
     """
-    model = load_model(source, dict(dimensions or {}))
+    model = load_model(source, dict(dimensions or {}), converter)
     batch = None if inputs is None else read_batch(inputs, model)
     if model.integer is not None:
         from balance_core.integer.encoding import loads

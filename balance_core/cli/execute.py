@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from balance_core.cli import options as given
-
-if TYPE_CHECKING:
-    from balance_core.integer.settings import IntegerSettings
 
 SvgOption = Annotated[
     Path | None, typer.Option("--svg", help="Write a diagram of the integer graph here.", show_default=False)
@@ -48,7 +45,7 @@ def execute(
         inputs=inputs,
         samples=samples,
         dimensions=given.dimensions(dim),
-        settings=_settings(setting),
+        **_settings(setting),
     )
     answered = execution.execute(prepared, batch or {})
     nodes = {output.name: prepared.integer.nodes[output.tensor] for output in prepared.integer.outputs}
@@ -83,10 +80,13 @@ def _numbers(values: list[Any]) -> str:
     return " ".join(shown) + (" ..." if len(values) > 1000 else "")
 
 
-def _settings(setting: list[str] | None) -> IntegerSettings:
+def _settings(setting: list[str] | None) -> dict[str, Any]:
+    """Return the settings of the integer model and of the converter, by the names that `prepare` knows them by."""
     from balance_core.integer.settings import IntegerSettings
 
-    return IntegerSettings.parse(given.plugin_settings(setting)["settings"], owner="the integer model")
+    tables = given.plugin_settings(setting)
+    settings = IntegerSettings.parse(tables["settings"], owner="the integer model")
+    return {"settings": settings, "converter": tables["converter_settings"]}
 
 
 def is_model(source: str) -> bool:
@@ -116,9 +116,7 @@ def show_model(
     from balance_core.files import write_whole
     from balance_core.integer import inspect
 
-    prepared, _ = execution.prepare(
-        source, samples=samples, dimensions=given.dimensions(dim), settings=_settings(setting)
-    )
+    prepared, _ = execution.prepare(source, samples=samples, dimensions=given.dimensions(dim), **_settings(setting))
     if svg is not None:
         write_whole(svg, inspect.svg(prepared.integer).encode())
     if json:
