@@ -11,6 +11,7 @@ LOCK := requirements/dev.txt
 DISTRIBUTIONS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml tests/plugins/*/pyproject.toml))
 SOURCES := balance_core plugins tests examples benchmarks docs
 INSTALLED := $(VENV)/.installed
+PLUGIN_TESTS := $(wildcard plugins/*/tests)
 FAST := not slow and not bench and not soak
 
 .PHONY: demo test check bench soak lock static clean
@@ -18,8 +19,10 @@ FAST := not slow and not bench and not soak
 demo: $(INSTALLED)
 	@BALANCE_HOME=$${BALANCE_HOME:-$(CURDIR)/.balance} $(BIN)/balance run --backend ezkl
 
+# A plugin's tests are its distribution's own, so each runs by itself, before the long ones of the core.
 test: static
-	$(BIN)/python -m pytest -m "not bench and not soak"
+	@for folder in $(PLUGIN_TESTS) tests; do \
+	    echo "== $$folder"; $(BIN)/python -m pytest -m "not bench and not soak" $$folder || exit 1; done
 
 check: static
 	$(BIN)/python -m pytest -m "$(FAST)" tests/core tests/test_cid.py
@@ -31,10 +34,10 @@ static: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	$(BIN)/python -m pytest -m bench
+	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m bench $$folder || test $$? = 5 || exit 1; done
 
 soak: $(INSTALLED)
-	$(BIN)/python -m pytest -m soak
+	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m soak $$folder || test $$? = 5 || exit 1; done
 
 lock:
 	uv pip compile pyproject.toml plugins/*/pyproject.toml --group pyproject.toml:dev --all-extras --universal \
