@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypePro
 
 from balance_core.errors import ConfigError
 from balance_core.model import ml, tensors
-from balance_core.model.graph import domain, live, opsets, ordered
+from balance_core.model.graph import domain, live, opsets, ordered, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Draft:
                 constants.append((node.output[0], tensor))
         for name, tensor in constants:
             if name in draft.constants:
-                raise ConfigError(f"the value {name!r} is defined twice")
+                raise ConfigError(f"the value {quoted(name)} is defined twice")
             tensors.check(tensor)
             draft.constants[name] = tensor
         for value in graph.input:
@@ -77,7 +77,7 @@ class Draft:
         self.nodes, used = live(ordered(self.nodes, known), self.outputs)
         missing = used - known - {name for node in self.nodes for name in node.output}
         if missing:
-            raise ConfigError(f"nothing computes the output {min(missing)!r}")
+            raise ConfigError(f"nothing computes the output {quoted(min(missing))}")
         self.constants = {name: tensor for name, tensor in sorted(self.constants.items()) if name in used}
         for node in self.nodes:
             while node.input and not node.input[-1]:

@@ -47,7 +47,10 @@ def expand(proto: ModelProto, operators: Collection[str]) -> ModelProto:
         left = wanted - EXPANSIONS.keys()
         bodies = {(node.domain, node.op_type) for node in proto.graph.node if operator(node) in left}
         if bodies:
-            proto = finish(Draft.of(_with_bodies(proto, sorted(bodies))))
+            metadata = Draft.of(proto).metadata
+            draft = Draft.of(_with_bodies(proto, sorted(bodies)))
+            draft.metadata = metadata
+            proto = finish(draft)
     return proto
 
 

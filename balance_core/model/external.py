@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.model import tensors
-from balance_core.model.graph import subgraphs
+from balance_core.model.graph import quoted, subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,24 +42,28 @@ def _read(tensor: TensorProto, folder: Path) -> bytes:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
         parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
         if not location or ".." in parts or PureWindowsPath(location).drive or location[0] in "/\\":
-            raise ConfigError(f"the weights of {tensor.name!r} lie outside the model's folder: {location!r}")
+            raise ConfigError(
+                f"the weights of {quoted(tensor.name)} lie outside the model's folder: {quoted(location)}"
+            )
         path = (folder / location).resolve()
         if not path.is_relative_to(folder):
-            raise ConfigError(f"the weights of {tensor.name!r} lie outside the model's folder: {location!r}")
+            raise ConfigError(
+                f"the weights of {quoted(tensor.name)} lie outside the model's folder: {quoted(location)}"
+            )
         if offset < 0 or length != size:
-            raise ConfigError(f"the weights of {tensor.name!r} declare {size} bytes and refer to {length}")
+            raise ConfigError(f"the weights of {quoted(tensor.name)} declare {size} bytes and refer to {length}")
         if not path.is_file():
             raise ConfigError(
-                f"the weights of {tensor.name!r} are missing: there is no file {location!r}",
+                f"the weights of {quoted(tensor.name)} are missing: there is no file {quoted(location)}",
                 hint="keep the weight files beside the model",
             )
         with path.open("rb") as file:
             file.seek(offset)
             data: bytes = file.read(length)
     except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(f"the weights of {tensor.name!r} cannot be read from {location!r}") from error
+        raise ConfigError(f"the weights of {quoted(tensor.name)} cannot be read from {quoted(location)}") from error
     if len(data) < length:
-        raise ConfigError(f"the weights of {tensor.name!r} are cut short: {location!r} has too few bytes")
+        raise ConfigError(f"the weights of {quoted(tensor.name)} are cut short: {quoted(location)} has too few bytes")
     return data
 
 

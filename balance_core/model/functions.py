@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from onnx import defs, inliner
 
 from balance_core.errors import ConfigError
-from balance_core.model.graph import domain, subgraphs
+from balance_core.model.graph import domain, printable, quoted, subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,9 +47,11 @@ def callees_first(proto: ModelProto) -> dict[Key, FunctionProto]:
     for function in proto.functions:
         name = Key(domain(function.domain), function.name, function.overload)
         if name in found:
-            raise ConfigError(f"the model defines the function {function.name!r} twice")
+            raise ConfigError(f"the model defines the function {quoted(function.name)} twice")
         if defs.has(function.name, name.domain):
-            raise ConfigError(f"the model redefines the operator {function.name!r} of ONNX as a function of its own")
+            raise ConfigError(
+                f"the model redefines the operator {quoted(function.name)} of ONNX as a function of its own"
+            )
         found[name] = function
     calls = {name: [key(node) for node in _all(function.node)] for name, function in found.items()}
     sizes: dict[Key, int] = {}
@@ -61,7 +63,7 @@ def callees_first(proto: ModelProto) -> dict[Key, FunctionProto]:
         ]
         if not ready:
             stuck = next(name for name in found if name not in order)
-            raise ConfigError(f"the function {stuck.name!r} calls itself")
+            raise ConfigError(f"the function {quoted(stuck.name)} calls itself")
         for name in ready:
             order[name] = found[name]
             sizes[name] = sum(sizes.get(callee, 1) for callee in calls[name])
@@ -91,4 +93,6 @@ def inlined(proto: ModelProto) -> ModelProto:
     try:
         return inliner.inline_local_functions(proto)
     except RuntimeError as error:
-        raise ConfigError(f"the model's functions cannot be inlined: {str(error).splitlines()[0][:200]}") from error
+        raise ConfigError(
+            f"the model's functions cannot be inlined: {printable(str(error).splitlines()[0])}"
+        ) from error

@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text[:200])
 
 
+def quoted(text: str) -> str:
+    """Return a stranger's text in quotes, on one line."""
+    return repr(printable(text))
+
+
 def issue(node: NodeProto, reason: str, mend: str | None = None) -> NodeIssue:
     """Name a node in an UnsupportedModel error."""
     return NodeIssue(label(node), printable(operator(node)), reason, mend)
@@ -52,15 +57,17 @@ def issue(node: NodeProto, reason: str, mend: str | None = None) -> NodeIssue:
 def opsets(imports: Iterable[OperatorSetIdProto]) -> dict[str, int]:
     """Return the version of each imported domain; the same import written twice is tolerated.
 
-    Raises ConfigError for two versions of one domain, UnsupportedModel for a default domain that is too old or newer
-    than the installed onnx package knows.
+    Raises ConfigError for two versions of one domain and for numbers that are none, UnsupportedModel for a default
+    domain that is too old, or one newer than the installed onnx package knows.
     """
     versions: dict[str, int] = {}
     for entry in imports:
         name = domain(entry.domain)
+        if not 0 < entry.version < 2**31:
+            raise ConfigError(f"the model imports opset {entry.version} of {quoted(name or 'ai.onnx')}")
         if versions.setdefault(name, entry.version) != entry.version:
             raise ConfigError(
-                f"the model imports opsets {versions[name]} and {entry.version} of {name or 'ai.onnx'}",
+                f"the model imports opsets {versions[name]} and {entry.version} of {quoted(name or 'ai.onnx')}",
                 hint="export the model again with one opset version",
             )
     for name, version in versions.items():
@@ -146,7 +153,7 @@ def ordered(nodes: Sequence[NodeProto], known: Container[str]) -> list[NodeProto
         is_ordered = is_ordered and all(name in producer or name in known for name in needs(node))
         for name in filter(None, node.output):
             if name in producer or name in known:
-                raise ConfigError(f"the value {name!r} of node {label(node)!r} is defined twice")
+                raise ConfigError(f"the value {quoted(name)} of node {label(node)!r} is defined twice")
             producer[name] = index
     if is_ordered:
         return list(nodes)
@@ -176,7 +183,7 @@ def _dependencies(
         read = needs(node)
         missing = next((name for name in sorted(read) if name not in producer and name not in known), None)
         if missing is not None:
-            raise ConfigError(f"node {label(node)!r} reads {missing!r}, which nothing defines")
+            raise ConfigError(f"node {label(node)!r} reads {quoted(missing)}, which nothing defines")
         before = {producer[name] for name in read if name in producer}
         waits.append(len(before))
         for other in before:

@@ -22,7 +22,17 @@ from onnx import AttributeProto
 from balance_core import canonical
 from balance_core.errors import ConfigError
 from balance_core.model import functions, tensors
-from balance_core.model.graph import DEEPEST_NESTING, domain, initialiser_names, label, opsets, ordered, schema
+from balance_core.model.graph import (
+    DEEPEST_NESTING,
+    domain,
+    initialiser_names,
+    label,
+    opsets,
+    ordered,
+    printable,
+    quoted,
+    schema,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping
@@ -94,9 +104,9 @@ class _Identity:
         self.functions: dict[functions.Key, bytes] = {}
 
     def digest(self) -> str:
-        # Symbols of the interface are numbered as they appear there; others have no meaning of their own.
         for key, function in functions.callees_first(self.proto).items():
             self.functions[key] = self._function(function)
+        # Symbols of the interface are numbered as they appear there; others have no meaning of their own.
         for value in (*self.proto.graph.input, *self.proto.graph.output):
             for dimension in value.type.tensor_type.shape.dim:
                 if dimension.dim_param:
@@ -123,7 +133,7 @@ class _Identity:
         outputs = []
         for value in graph.output:
             if value.name not in scope:
-                raise ConfigError(f"nothing computes the output {value.name!r}")
+                raise ConfigError(f"nothing computes the output {quoted(value.name)}")
             outputs.append(_hash("output", scope[value.name], self._type(value.type)))
         return _hash("graph", _int(len(types)), *types, *outputs)
 
@@ -163,7 +173,7 @@ class _Identity:
             for name, attribute in sorted(attributes.items())
         ]
         # Which outputs exist is part of the meaning: Split divides its input by how many there are.
-        present = "".join("1" if name else "0" for name in node.output).rstrip("0")
+        present = "".join("1" if name else "0" for name in node.output)
         return _hash("node", what, present.encode(), _int(len(inputs)), *inputs, *values)
 
     def _attribute(
@@ -178,7 +188,7 @@ class _Identity:
         present = {descriptor.name for descriptor, _ in attribute.ListFields()}
         stray = present - {"name", "doc_string", "type", "ref_attr_name", field}
         if field is None or stray or (attribute.ref_attr_name and field in present):
-            raise ConfigError(f"attribute {attribute.name!r} of node {node!r} does not hold what its type says")
+            raise ConfigError(f"attribute {quoted(attribute.name)} of node {node!r} does not hold what its type says")
         kind = _int(attribute.type)
         if attribute.ref_attr_name:
             return _hash("reference", kind, attribute.ref_attr_name.encode())
@@ -209,9 +219,13 @@ class _Identity:
         self._nodes(function.node, scope, versions, 0)
         missing = next((name for name in function.output if name not in scope), None)
         if missing is not None:
-            raise ConfigError(f"nothing computes the output {missing!r} of function {function.name!r}")
+            raise ConfigError(f"nothing computes the output {quoted(missing)} of function {quoted(function.name)}")
         defaults = [
-            _hash("default", attribute.name.encode(), self._attribute(attribute, scope, versions, 0, function.name))
+            _hash(
+                "default",
+                attribute.name.encode(),
+                self._attribute(attribute, scope, versions, 0, printable(function.name)),
+            )
             for attribute in sorted(function.attribute_proto, key=lambda attribute: attribute.name)
         ]
         outputs = [scope[name] for name in function.output]
@@ -259,5 +273,5 @@ class _Identity:
 
 def _define(scope: Scope, name: str, digest: bytes) -> None:
     if name in scope:
-        raise ConfigError(f"the value {name!r} is defined twice")
+        raise ConfigError(f"the value {quoted(name)} is defined twice")
     scope[name] = digest

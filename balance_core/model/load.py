@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,13 +85,10 @@ def _parsed(data: bytes, what: str) -> ModelProto:
 def _is_text(message: Message) -> bool:
     """Return whether all strings inside are text: protobuf's Python gives bytes where they are not UTF-8."""
     for descriptor, value in message.ListFields():
-        if descriptor.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}:
-            continue
-        items = value if isinstance(value, Sequence) else (value,)
-        if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
-            if not all(map(_is_text, items)):
-                return False
-        elif not all(isinstance(item, str) for item in ((value,) if isinstance(value, (str, bytes)) else items)):
+        items = (value,) if isinstance(value, (bytes, str, Message)) else value
+        if descriptor.type == FieldDescriptor.TYPE_STRING and not all(isinstance(item, str) for item in items):
+            return False
+        if descriptor.type == FieldDescriptor.TYPE_MESSAGE and not all(map(_is_text, items)):
             return False
     return True
 

@@ -9,6 +9,7 @@ import onnx
 from balance_core.errors import ConfigError
 from balance_core.model import functions
 from balance_core.model.draft import Draft
+from balance_core.model.graph import printable
 from balance_core.model.passes import batchnorm, defaults, dimensions, drop, fold, labels, refuse, upgrade
 
 if TYPE_CHECKING:
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def normalise(proto: ModelProto, dimensions_: Mapping[str, int] | None = None) -> ModelProto:
+def normalise(proto: ModelProto, sizes: Mapping[str, int] | None = None) -> ModelProto:
     """Return an equivalent model in normal form.
 
-    All shapes are fixed (batch = 1 unless `dimensions_` says otherwise), constants and shape arithmetic are folded,
+    All shapes are fixed (batch = 1 unless `sizes` says otherwise), constants and shape arithmetic are folded,
     functions inlined, default attributes written out, idle nodes dropped, batch normalisation is fused into the layer
     before it, scores are tensors and string labels are class numbers. Deterministic, and idempotent to the byte.
     Raises ConfigError or UnsupportedModel.
     """
     draft = Draft.of(functions.inlined(proto))
-    dimensions.fix(draft, dimensions_ or {})
+    dimensions.fix(draft, sizes or {})
     drop.maps(draft)
     labels.number(draft)
     fold.fold(draft)
@@ -47,5 +48,5 @@ def finish(draft: Draft) -> ModelProto:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise ConfigError(f"the model is not valid: {str(error).splitlines()[0][:200]}") from error
+        raise ConfigError(f"the model is not valid: {printable(str(error).splitlines()[0])}") from error
     return proto

@@ -246,6 +246,13 @@ def test_how_many_outputs_a_split_has_counts(parse: Callable[..., ModelProto]) -
     assert model_id(two) != model_id(three)
 
 
+def test_an_output_that_is_left_out_at_the_end_counts(parse: Callable[..., ModelProto]) -> None:
+    plain = parse("(float[12] x) => (float y) { a, b = Split(x)  y = ReduceSum<keepdims: int = 0>(a) }")
+    padded = copied(plain)
+    padded.graph.node[0].output.append("")
+    assert model_id(padded) != model_id(plain)
+
+
 def test_the_two_inputs_of_a_model_are_not_interchangeable(parse: Callable[..., ModelProto]) -> None:
     text = "(float[4] x, float[4] y) => (float[4] z) { z = Sub(%s) }"
     assert model_id(parse(text % "x, y")) != model_id(parse(text % "y, x"))
@@ -275,6 +282,19 @@ def test_what_a_function_does_counts_and_its_name_does_not() -> None:
 
     assert of(name="other") == of()
     assert len({of(), of(by="3.0"), of(opset=16), of(operator="Neg")}) == 4
+
+
+def test_a_constant_that_the_caller_of_a_function_gives_counts() -> None:
+    def of(value: str) -> str:
+        return model_id(
+            parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+            model (float[4] x) => (float[4] y) {{ y = own.plus <by: float = {value}> (x) }}
+            <domain: "own", opset_import: ["" : 17]> plus <by> (a) => (c) {{
+                b = Constant <value_float: float = @by> ()  c = Add(a, b) }}""")
+        )
+
+    assert of("2.0") == of("2.0")
+    assert of("2.0") != of("3.0")
 
 
 @settings(max_examples=30, deadline=None)
@@ -380,6 +400,13 @@ def test_graphs_nested_deeper_than_anyone_needs_are_refused(parse: Callable[...,
     proto.graph.node[0].CopyFrom(helper.make_node("If", ["c"], ["z"], then_branch=inner))
     with pytest.raises(ConfigError, match="nests more than"):
         model_id(proto)
+
+
+@pytest.mark.parametrize("version", [0, -1, 2**40])
+def test_opsets_that_are_no_versions_are_refused(mlp: ModelProto, version: int) -> None:
+    mlp.opset_import.add(domain="com.example", version=version)
+    with pytest.raises(ConfigError, match="opset"):
+        model_id(mlp)
 
 
 @pytest.mark.parametrize(("version", "words"), [(10, "oldest supported is 11"), (10_000, "newest known")])

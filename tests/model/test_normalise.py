@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,6 +210,27 @@ STEPS = {
 }
 
 
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "scan_input_axes = [0, 0]",
+        "scan_input_directions = [1, 1, 1]",
+        "scan_output_axes = [0, 1]",
+        "scan_output_directions = [1, 1]",
+        "scan_input_axes = [7]",
+        "scan_output_axes = [7]",
+    ],
+)
+def test_a_scan_that_contradicts_itself_is_a_clean_error(parse: Callable[..., ModelProto], attribute: str) -> None:
+    body = "body = b (float[3] v, float[3] e) => (float[3] w, float[3] o) { w = Add(v, e) o = Identity(w) }"
+    text = f"""(float[2,3] x) => (float[2,3] y) {{
+        z = Constant<value = float[3] {{0, 0, 0}}>()
+        s, y = Scan<num_scan_inputs: int = 1, {attribute}, {body}>(z, x)
+    }}"""
+    with pytest.raises((ConfigError, UnsupportedModel)):
+        load(parse(text))
+
+
 @pytest.mark.parametrize("opset", [11, 17])
 @pytest.mark.parametrize("what", STEPS)
 def test_steps_that_no_input_decides_are_unrolled(
@@ -255,6 +277,15 @@ def test_functions_are_inlined(random: np.random.Generator) -> None:
     assert operators(form) == ["Abs", "Elu", "Abs", "Elu"]
     assert [entry.domain for entry in form.opset_import] == [""]
     assert not form.functions
+
+
+def test_a_constant_inside_a_function_is_what_the_caller_gives(random: np.random.Generator) -> None:
+    proto = parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        model (float[N,4] x) => (float[N,4] y) { y = own.plus <by: float = 2.0> (x) }
+        <domain: "own", opset_import: ["" : 17]> plus <by> (a) => (c) {
+            b = Constant <value_float: float = @by> ()  c = Add(a, b) }
+    """)
+    assert operators(check_same_answers(load(proto), random)) == ["Add"]
 
 
 def test_nodes_are_sorted_and_keep_their_names(parse: Callable[..., ModelProto]) -> None:
@@ -413,6 +444,20 @@ NORMALISED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("shapes", [{"s": 5}, {"s": 5, "b": 5, "m": 5, "v": 5}, {"v": 1}])
+@pytest.mark.parametrize("layer", ["Conv(x, w)", "ConvTranspose(x, w)", "Conv<group: int = 0>(x, w)"])
+def test_a_normalisation_that_does_not_fit_is_no_crash(
+    parse: Callable[..., ModelProto], shapes: dict[str, int], layer: str
+) -> None:
+    proto = parse(f"(float[1,2,5,5] x) => (float[1,C,A,B] y) {{ h = {layer} y = BatchNormalization(h, s, b, m, v) }}")
+    sizes = {"s": 6, "b": 6, "m": 6, "v": 6} | shapes
+    arrays = {name: np.ones(size, np.float32) for name, size in sizes.items()}
+    arrays["w"] = np.ones((2, 6, 3, 3) if "Transpose" in layer else (6, 2, 3, 3), np.float32)
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    with contextlib.suppress(BalanceError):
+        load(proto)
+
+
 @pytest.mark.parametrize("opset", [11, 14, 17])
 @pytest.mark.parametrize("what", NORMALISED)
 def test_batch_normalisation_is_fused_into_the_layer_before_it(
@@ -510,6 +555,14 @@ def test_labels_looked_up_in_a_list_of_names_become_numbers(parse: Callable[...,
     assert reference.run(model.onnx, batch)["y"].ravel().tolist() == [2, 0, 1]
     assert reference.labels(model.onnx) == {"y": ("cat", "ant", "bee")}
     assert reference.largest_difference(str_free(model.original), model.onnx, batch) == 0
+
+
+def test_names_of_classes_survive_another_opset() -> None:
+    proto = scored({"classlabels_strings": ["cat", "ant", "bee"]}, zipped=True)
+    proto.opset_import[0].version = 12
+    model = load(proto)
+    assert model.proto().opset_import[0].version == 17
+    assert reference.labels(model.onnx) == {"label": ("cat", "ant", "bee")}
 
 
 def test_names_of_classes_survive_normalising_again() -> None:

@@ -72,10 +72,11 @@ class _Fusion:
             or any(node.output[1:])
         ):
             return None
-        found = [self._float64(name) for name in node.input[1:]]
-        if any(value is None or value.ndim != 1 for value in found):
+        values = map(self._float64, node.input[1:])
+        found = [value for value in values if value is not None and value.ndim == 1]
+        if len(found) < 4 or len({value.size for value in found}) > 1:
             return None
-        scale, bias, mean, variance = (np.asarray(value) for value in found)
+        scale, bias, mean, variance = found
         epsilon = attributes(node).get("epsilon", np.float32(1e-5))
         with np.errstate(all="ignore"):
             factor = scale / np.sqrt(variance + float(epsilon))
@@ -95,20 +96,25 @@ class _Fusion:
         weights, given = self._float64(node.input[1]), attributes(node)
         has_bias = len(node.input) > 2 and bool(node.input[2])
         bias = self._float64(node.input[2]) if has_bias else np.zeros(1)
-        if weights is None or bias is None or bias.size not in {1, affine.scale.size}:
+        count = affine.scale.size
+        if weights is None or bias is None or weights.ndim < 2 or bias.size not in {1, count}:
+            return False
+        groups = max(1, given.get("group", 1))
+        transposed = given.get("transB", 0)
+        channels = {"Conv": weights.shape[0], "ConvTranspose": groups * weights.shape[1]}
+        if count != channels.get(node.op_type, weights.shape[0 if transposed else 1]) or weights.shape[0] % groups:
             return False
         spatial = [1] * (weights.ndim - 2)
         if node.op_type == "Conv":  # (outputs, inputs / groups, ...)
             weights = weights * affine.scale.reshape(-1, 1, *spatial)
         elif node.op_type == "ConvTranspose":  # (inputs, outputs / groups, ...), the groups one after another
-            groups = given.get("group", 1)
             grouped = weights.reshape(groups, -1, *weights.shape[1:])
             weights = (grouped * affine.scale.reshape(groups, 1, -1, *spatial)).reshape(weights.shape)
         else:
             if bias.ndim == 2 and bias.shape[0] > 1:  # one number for each row, not for each channel
                 return False
             bias = bias * given.get("beta", 1.0)
-            weights = weights * (affine.scale[:, None] if given.get("transB", 0) else affine.scale)
+            weights = weights * (affine.scale[:, None] if transposed else affine.scale)
             kept = [attribute for attribute in node.attribute if attribute.name != "beta"]
             del node.attribute[:]
             node.attribute.extend(kept)
@@ -124,7 +130,10 @@ class _Fusion:
         bias = self._float64(old)
         if product is None or product.op_type != "MatMul" or bias is None:
             return False
-        if bias.size not in {1, bias.shape[-1] if bias.ndim else 1} or not self._scale_product(product, affine.scale):
+        columns = bias.shape[-1] if bias.ndim else 1
+        if bias.size != columns or columns not in {1, affine.scale.size}:
+            return False
+        if not self._scale_product(product, affine.scale):
             return False
         fused = self._new(f"{old}_fused", bias.reshape(-1) * affine.scale + affine.shift, old)
         node.input[:] = [fused if name == old else name for name in node.input]
@@ -133,7 +142,7 @@ class _Fusion:
     def _scale_product(self, node: NodeProto, scale: np.ndarray) -> bool:
         """Scale the columns of x @ W, where the channels are the last of two axes."""
         weights, sizes = self._float64(node.input[1]), self.draft.shape(node.input[0])
-        if weights is None or weights.ndim != 2 or sizes is None or len(sizes) != 2:
+        if weights is None or sizes is None or len(sizes) != 2 or weights.shape[1:] != scale.shape:
             return False
         node.input[1] = self._new(f"{node.input[1]}_fused", weights * scale, node.input[1])
         return True

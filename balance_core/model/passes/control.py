@@ -78,16 +78,14 @@ def _branch(node: NodeProto, given: dict[str, object], draft: Draft, budget: Bud
 def _loop(node: NodeProto, given: dict[str, object], draft: Draft, budget: Budget) -> list[Step] | None:
     count_name, condition, *state = (*node.input, "", "")[: max(2, len(node.input))]
     count = draft.constant(count_name)
-    if count is None or count.size != 1:
+    if count is None or count.size != 1 or count.dtype.kind not in "iu":
         return None
-    collected = len(node.output) - len(state)
+    rows = _rows(node, state)
     graph = _graph(node, given, "body", inputs=len(state) + 2, outputs=len(node.output) + 1)
     if not condition:
         condition = draft.define(draft.fresh("condition"), np.array(True))
     body = Body(node, graph, draft, budget)
-    step = Step(node, body, state, int(count.reshape(())), condition, budget)
-    step.rows = [[] for _ in range(collected)]
-    return [step]
+    return [Step(node, body, state, int(count.reshape(())), condition, budget, rows=rows)]
 
 
 def _scan(node: NodeProto, given: dict[str, object], draft: Draft, budget: Budget) -> list[Step] | None:
@@ -96,21 +94,30 @@ def _scan(node: NodeProto, given: dict[str, object], draft: Draft, budget: Budge
         raise ConfigError(f"node {label(node)!r} [Scan] scans {scanned} of its {len(node.input)} inputs")
     state = list(node.input)[:-scanned]
     shapes = [draft.shape(name) for name in list(node.input)[-scanned:]]
-    axes = _axes(given, "scan_input_axes", scanned)
+    axes = _each(node, given, "scan_input_axes", scanned)
     if any(shape is None or not -len(shape) <= axis < len(shape) for shape, axis in zip(shapes, axes, strict=True)):
         return None
     lengths = {shape[axis] for shape, axis in zip(shapes, axes, strict=True) if shape is not None}
     if len(lengths) != 1 or max(lengths) > MAX_UNROLLED_NODES:
         return None
-    collected = len(node.output) - len(state)
     graph = _graph(node, given, "body", inputs=len(node.input), outputs=len(node.output))
     body = Body(node, graph, draft, budget)
-    return [Step(node, body, state, lengths.pop(), "", budget, rows=[[] for _ in range(collected)])]
+    return [Step(node, body, state, lengths.pop(), "", budget, rows=_rows(node, state))]
 
 
-def _axes(given: dict[str, object], name: str, count: int) -> list[int]:
+def _rows(node: NodeProto, state: list[str]) -> list[list[str]]:
+    """Return an empty list for each output that collects what the steps add."""
+    if len(node.output) < len(state):
+        raise ConfigError(f"node {label(node)!r} [{node.op_type}] gives {len(node.output)} of {len(state)} states")
+    return [[] for _ in range(len(node.output) - len(state))]
+
+
+def _each(node: NodeProto, given: dict[str, object], name: str, count: int) -> list[int]:
+    """Return an attribute of Scan that holds one number for each input or output, and is 0 where it is absent."""
     values = given.get(name) or [0] * count
-    return list(values) if isinstance(values, list) and len(values) == count else [1 << 30] * count
+    if not isinstance(values, list) or len(values) != count:
+        raise ConfigError(f"node {label(node)!r} [{node.op_type}] has no {count} {name}")
+    return values
 
 
 def _step(step: Step, draft: Draft) -> Sequence[NodeProto | Step] | None:
@@ -140,9 +147,10 @@ def _slices(step: Step, draft: Draft) -> tuple[list[NodeProto], list[str]]:
     """Return the nodes that take the step's part of each scanned input, and the names of the parts."""
     given = attributes(step.node)
     names = list(step.node.input)[len(step.state) :]
-    backwards = given.get("scan_input_directions") or [0] * len(names)
+    axes = _each(step.node, given, "scan_input_axes", len(names))
+    backwards = _each(step.node, given, "scan_input_directions", len(names))
     nodes = []
-    for name, axis, reverse in zip(names, _axes(given, "scan_input_axes", len(names)), backwards, strict=True):
+    for name, axis, reverse in zip(names, axes, backwards, strict=True):
         place = step.count - 1 - step.number if reverse else step.number
         index = draft.define(draft.fresh("step"), np.array(place, dtype=np.int64))
         nodes.append(helper.make_node("Gather", [name, index], [draft.fresh("slice")], axis=axis))
@@ -154,8 +162,8 @@ def _end(step: Step, draft: Draft) -> list[NodeProto] | None:
     if step.rows and not step.rows[0]:
         return None  # nothing says which shape the rows of no step have
     given = attributes(step.node)
-    axes = _axes(given, "scan_output_axes", len(step.rows))
-    backwards = given.get("scan_output_directions") or [0] * len(step.rows)
+    axes = _each(step.node, given, "scan_output_axes", len(step.rows))
+    backwards = _each(step.node, given, "scan_output_directions", len(step.rows))
     carried = len(step.state)
     nodes = _identities(step.state, step.node.output[:carried])
     for rows, output, axis, reverse in zip(step.rows, step.node.output[carried:], axes, backwards, strict=True):

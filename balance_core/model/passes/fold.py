@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from balance_core.errors import ConfigError
 from balance_core.model import ml, tensors
-from balance_core.model.graph import domain, has_body, label, needs, operator, schema, subgraphs
+from balance_core.model.graph import domain, has_body, label, needs, operator, printable, schema, subgraphs
 from balance_core.model.passes import control, guard
 from balance_core.model.passes.budget import Budget
 
@@ -104,9 +104,9 @@ class _Fold:
         try:
             found = shape_inference.infer_node_outputs(definition, node, known, small, opset_imports=self.imports)
         except Exception as error:  # onnx raises RuntimeError, InferenceError, ValidationError and others
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0])
             raise ConfigError(
-                f"node {label(node)!r} [{operator(node)}] does not fit its inputs: {reason}",
+                f"node {label(node)!r} [{printable(operator(node))}] does not fit its inputs: {reason}",
                 hint="check the shapes that the model was exported with, and --dim NAME=NUMBER",
             ) from error
         self.types |= {name: kind for name, kind in found.items() if name and kind.WhichOneof("value")}

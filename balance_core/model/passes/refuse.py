@@ -9,7 +9,7 @@ from onnx import TensorProto, TypeProto
 
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.model import ml
-from balance_core.model.graph import domain, issue, label, operator, printable, schema, subgraphs
+from balance_core.model.graph import domain, issue, label, operator, printable, quoted, schema, subgraphs
 from balance_core.model.passes.drop import is_training
 from balance_core.model.tensors import MAX_MODEL_BYTES, nbytes, type_name
 
@@ -69,16 +69,16 @@ def _node(node: NodeProto, draft: Draft) -> NodeIssue | None:
     name = domain(node.domain)
     problem: tuple[str, str | None] | None = None
     if name not in draft.versions:
-        problem = f"the model does not import the domain {name or 'ai.onnx'!r}", None
+        problem = f"the model does not import the domain {quoted(name or 'ai.onnx')}", None
     elif schema(node, draft.versions) is None:
         problem = (
             f"ONNX knows no such operator at opset {draft.versions[name]}",
-            ("write it with operators of ONNX, or define it as a function of the model"),
+            "write it with operators of ONNX, or define it as a function of the model",
         )
     elif node.op_type in _CONTROL or any(subgraphs(node)):
         problem = (
             "the input decides its control flow, or it repeats too often to be unrolled",
-            ("export the model with the branch or the number of steps fixed"),
+            "export the model with the branch or the number of steps fixed",
         )
     elif not name and node.op_type in _RANDOM:
         problem = "it draws random numbers", "export the model for inference"
@@ -117,7 +117,7 @@ def _constant_outputs(draft: Draft) -> list[NodeIssue]:
         NodeIssue(
             label(producer[name]) if name in producer else printable(name),
             printable(operator(producer[name])) if name in producer else "constant",
-            f"the output {name!r} depends on no input",
+            f"the output {quoted(name)} depends on no input",
             "export the model with its input, not with an example in its place",
         )
         for name in draft.outputs

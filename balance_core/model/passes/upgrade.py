@@ -21,8 +21,8 @@ def upgrade(draft: Draft) -> Draft:
         onnx.checker.check_model(after)
     except Exception:  # noqa: BLE001  # the converter lacks some operators: then the old opset is supported too
         return draft
-    if [v.name for v in after.graph.output] != draft.outputs or [v.name for v in after.graph.input] != list(
-        draft.inputs
-    ):
+    upgraded = Draft.of(after)
+    if upgraded.outputs != draft.outputs or upgraded.inputs.keys() != draft.inputs.keys():
         return draft
-    return Draft.of(after)
+    upgraded.metadata = draft.metadata
+    return upgraded
