@@ -24,7 +24,7 @@ def embed(proto: ModelProto, folder: Path) -> None:
     UnsupportedModel where all weights together would take more than 2 GiB.
     """
     found = [tensor for tensor in _all(proto) if tensor.data_location == TensorProto.EXTERNAL]
-    total = proto.ByteSize() + sum(map(tensors.nbytes, found))
+    total = proto.ByteSize() + sum(max(0, tensors.nbytes(tensor)) for tensor in found)
     if total > tensors.MAX_MODEL_BYTES:
         raise UnsupportedModel(f"the model has {total} bytes with its weights, more than 2 GiB")
     for tensor in found:
@@ -41,16 +41,13 @@ def _read(tensor: TensorProto, folder: Path) -> bytes:
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
         parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
-        if not location or ".." in parts or PureWindowsPath(location).drive or location[0] in "/\\":
-            raise ConfigError(
-                f"the weights of {quoted(tensor.name)} lie outside the model's folder: {quoted(location)}"
-            )
         path = (folder / location).resolve()
-        if not path.is_relative_to(folder):
+        is_plain = location and ".." not in parts and not PureWindowsPath(location).anchor and location[0] != "/"
+        if not is_plain or not path.is_relative_to(folder):
             raise ConfigError(
                 f"the weights of {quoted(tensor.name)} lie outside the model's folder: {quoted(location)}"
             )
-        if offset < 0 or length != size:
+        if min(offset, length) < 0 or length != size:
             raise ConfigError(f"the weights of {quoted(tensor.name)} declare {size} bytes and refer to {length}")
         if not path.is_file():
             raise ConfigError(

@@ -91,7 +91,7 @@ def inlined(proto: ModelProto) -> ModelProto:
     if not callees_first(proto):
         return proto
     try:
-        return inliner.inline_local_functions(proto)
+        return inliner.inline_local_functions(proto, convert_version=True)
     except RuntimeError as error:
         raise ConfigError(
             f"the model's functions cannot be inlined: {printable(str(error).splitlines()[0])}"

@@ -26,7 +26,7 @@ def shape(kind: TypeProto | None) -> tuple[int, ...] | None:
     if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     dimensions = kind.tensor_type.shape.dim
-    if not all(dimension.HasField("dim_value") for dimension in dimensions):
+    if not all(dimension.HasField("dim_value") and dimension.dim_value >= 0 for dimension in dimensions):
         return None
     return tuple(dimension.dim_value for dimension in dimensions)
 

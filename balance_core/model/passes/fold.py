@@ -13,8 +13,9 @@ from onnx.reference import ReferenceEvaluator
 from balance_core.errors import ConfigError
 from balance_core.model import ml, tensors
 from balance_core.model.graph import domain, has_body, label, needs, operator, printable, schema, subgraphs
-from balance_core.model.passes import control, guard
+from balance_core.model.passes import control
 from balance_core.model.passes.budget import Budget
+from balance_core.model.passes.guard import Guard
 
 if TYPE_CHECKING:
     from balance_core.model.draft import Draft
@@ -62,6 +63,7 @@ class _Fold:
         self.types |= {name: tensors.type_of(tensor) for name, tensor in draft.constants.items()}
         self.imports = [OperatorSetIdProto(domain=name, version=number) for name, number in draft.versions.items()]
         self.budget = Budget.of(draft)
+        self.guard = Guard(draft.versions)
 
     def run(self) -> None:
         waiting: deque[NodeProto | control.Step] = deque(self.draft.nodes)
@@ -94,7 +96,8 @@ class _Fold:
         definition, read = schema(node, self.draft.versions), needs(node)
         if definition is None or not read <= self.types.keys() or self._is_typed(node) or any(subgraphs(node)):
             return
-        guard.check(node, [_rank(self.types.get(name)) for name in node.input])
+        first = ml.shape(self.types.get(node.input[0])) if node.input else None
+        self.guard.check(node, None if first is None else len(first))
         small = {
             name: self.draft.constants[name]
             for name in node.input
@@ -177,7 +180,3 @@ class _Fold:
             self.budget.spend(sum(sizes), node)
         inner = read[0][-1] if node.op_type == "MatMul" and read[0] else 1
         return sum(sizes) * inner <= MAX_FOLDED_WORK
-
-
-def _rank(kind: TypeProto | None) -> int | None:
-    return None if kind is None or not kind.tensor_type.HasField("shape") else len(kind.tensor_type.shape.dim)

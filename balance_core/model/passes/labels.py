@@ -24,19 +24,9 @@ _NAMED_BY = {
     "LabelEncoder": ("values_strings", "values_int64s"),
 }
 """The attribute that names the results of an operator, and the one that numbers them."""
-_MOVES = frozenset(
-    [
-        "ArrayFeatureExtractor",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "Reshape",
-        "Squeeze",
-        "Slice",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+_MOVES = frozenset({
+    "ArrayFeatureExtractor", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
 """Operators that hand on what their first input holds, unchanged."""
 
 
@@ -52,7 +42,7 @@ def number(draft: Draft) -> None:
             numbers = np.arange(len(tensor.string_data), dtype=np.int64).reshape(tuple(tensor.dims))
             draft.define(key, numbers)
     for position, node in enumerate(draft.nodes):
-        texts = _numbered(node)
+        texts = _numbered(node, draft)
         if texts is None and node.input and node.input[0] in names and _hands_on(node):
             texts = names[node.input[0]]
             if node.op_type == "Cast":
@@ -64,13 +54,13 @@ def number(draft: Draft) -> None:
             draft.metadata[LABELS_KEY + output] = json.dumps(names[output], ensure_ascii=True)
 
 
-def _numbered(node: NodeProto) -> tuple[str, ...] | None:
-    """Turn the names in a node's attribute into numbers, and return them; None where it has none."""
+def _numbered(node: NodeProto, draft: Draft) -> tuple[str, ...] | None:
+    """Turn the names in a node's attribute into numbers, and return them; None where it has none or they are read."""
     if domain(node.domain) != DOMAIN or node.op_type not in _NAMED_BY or not node.output:
         return None
     texts_key, numbers_key = _NAMED_BY[node.op_type]
     texts = attributes(node).get(texts_key)
-    if not texts:
+    if not isinstance(texts, list) or not _is_only_moved(node.output[0], draft):
         return None
     kept = [attribute for attribute in node.attribute if attribute.name not in {texts_key, numbers_key}]
     order = list(dict.fromkeys(texts))  # LabelEncoder may give one name to several keys
