@@ -16,6 +16,8 @@ from tests.core.test_executor import ODD
 
 CONFIG, UNSUPPORTED = 2, 4
 
+pytestmark = pytest.mark.slow
+
 
 def graph(nodes, *, inputs=(("x", [1, 3]),), outputs=(("y", [1, 2]),), weights=None, opset=17, domains=()):
     def info(name, shape):
