@@ -10,7 +10,7 @@ from balance_core.errors import ConfigError
 from balance_core.model import functions
 from balance_core.model.draft import Draft
 from balance_core.model.graph import printable
-from balance_core.model.passes import batchnorm, defaults, dimensions, drop, fold, labels, refuse, upgrade
+from balance_core.model.passes import batchnorm, defaults, dimensions, drop, fold, labels, plain, refuse, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,12 +38,14 @@ def normalise(proto: ModelProto, sizes: Mapping[str, int] | None = None) -> Mode
 def finish(draft: Draft) -> ModelProto:
     """Run the passes that follow any rewriting, and check the result against the definitions of ONNX."""
     fold.fold(draft)
+    plain.write_out(draft)
     drop.idle(draft)
     batchnorm.fuse(draft)
     defaults.write_out(draft)
     fold.fold(draft)
     refuse.unsupported(draft)
     refuse.too_large(draft)
+    upgrade.relax(draft)
     proto = draft.proto()
     try:
         onnx.checker.check_model(proto)

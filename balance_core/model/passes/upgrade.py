@@ -1,4 +1,4 @@
-"""Bring old opsets to one version, so that backends meet fewer forms of the same operator."""
+"""Bring models to as few opsets as can be, so that backends meet fewer forms of the same operator."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import onnx
 from onnx import version_converter
 
 from balance_core.model.draft import Draft
+from balance_core.model.graph import domain, schema
 
 TARGET_OPSET = 17
-"""Models of older opsets are converted to this one; newer ones stay as they are."""
+"""Models of older opsets are converted to this one, and those of newer ones use this one if they can."""
 
 
 def upgrade(draft: Draft) -> Draft:
@@ -26,3 +27,11 @@ def upgrade(draft: Draft) -> Draft:
         return draft
     upgraded.metadata = draft.metadata
     return upgraded
+
+
+def relax(draft: Draft) -> None:
+    """Import the oldest opset from TARGET_OPSET on under which every node keeps the definition that it has."""
+    current = draft.versions.get("", TARGET_OPSET)
+    found = (schema(node, draft.versions) for node in draft.nodes if not domain(node.domain))
+    needed = [definition.since_version if definition else current for definition in found]
+    draft.versions[""] = max([min(TARGET_OPSET, current), *needed])
