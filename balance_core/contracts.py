@@ -122,6 +122,9 @@ class Job(ABC):
 class Verifier(Plugin):
     """Checks proofs from bytes alone, in any process, without the prover (entry points: balance.verifiers)."""
 
+    sound: ClassVar[bool] = False
+    """Whether what it accepts is proven, as its backend's `sound` says; it is shown with every verification."""
+
     @abstractmethod
     def verify(self, key: VerifyingKey, commitment: ModelCommitment | None, proof: Proof) -> tuple[Statement, ...]:
         """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason.

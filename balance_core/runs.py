@@ -111,6 +111,8 @@ class RunReceipt(Record):
     settings: dict[str, Any]
     registration: Registration
     statement: Statement
+    sound: bool
+    """Whether the statement is proven; a mock and the reference backend prove nothing."""
     fidelity: Fidelity
     facts: dict[str, int | float | str | bool]
     """What the backend tells about its circuit."""

@@ -316,7 +316,8 @@ class Session:
         notes = list(converted.summary.notes)
         if circuit.setup_trust.is_test_only:
             notes.append(TEST_SETUP_NOTE)
-        if not self.pipeline.plugin_class.capabilities.sound:
+        sound = self.pipeline.plugin_class.capabilities.sound
+        if not sound:
             notes.append(f"{self.backend} is not sound: its proofs prove nothing to anybody")
         return RunReceipt(
             run_id=self.run_id,
@@ -326,6 +327,7 @@ class Session:
             settings=circuit.settings,
             registration=registered.registration,
             statement=statement,
+            sound=sound,
             fidelity=fidelity,
             facts=circuit.facts,
             stages=tuple(self.pipeline.stages),

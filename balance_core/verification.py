@@ -25,6 +25,8 @@ class Verified(Record):
     registration: Registration
     setup_trust: SetupTrust
     statements: tuple[Statement, ...]
+    sound: bool
+    """Whether the verifier says that what it accepts is proven; a mock and the reference backend say no."""
     vouched_by: tuple[Voucher, ...] = ()
     """Empty: whoever made the bundle chose the registration too."""
 
@@ -87,6 +89,7 @@ def verify(
         registration=registration,
         setup_trust=trust,
         statements=statements,
+        sound=verifier.sound,
         vouched_by=vouchers,
     )
 

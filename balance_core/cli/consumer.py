@@ -68,7 +68,13 @@ def verify(
         from balance_core.session import TEST_SETUP_NOTE
 
         field("note", TEST_SETUP_NOTE)
-    typer.echo("valid" if verified.vouched_by else "valid, for a registration that nobody vouches for")
+    if not verified.sound:
+        field(
+            "note",
+            f"{verified.registration.backend} is not sound: whoever wants to can make such a proof of anything",
+        )
+    valid = "valid" if verified.sound else "accepted, which proves nothing"
+    typer.echo(valid if verified.vouched_by else f"{valid}, for a registration that nobody vouches for")
     if not verified.vouched_by:
         typer.echo(
             "hint: get the registration id from its provider or a chain, and give it with --registration", err=True

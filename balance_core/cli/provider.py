@@ -264,4 +264,5 @@ def _show_run(finished: Run, json: bool) -> None:
     field("time", f"{receipt.total_seconds:.1f} s in all")
     field("run", receipt.run_id)
     field("proof", finished.bundle)
-    typer.echo(f"verified. Anyone can check it again: balance verify {finished.bundle}")
+    verified = "verified" if receipt.sound else "accepted, which proves nothing"
+    typer.echo(f"{verified}. Anyone can check it again: balance verify {finished.bundle}")

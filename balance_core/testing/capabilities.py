@@ -74,9 +74,10 @@ class CapabilityCases(BackendSubject):
         assert (trust is Trust.TRANSPARENT) == self.capabilities().transparent_setup
 
     def test_capability_sound(self) -> None:
-        """A backend that calls itself sound says how many bits of security it has, and one that does not has none."""
+        """A sound backend says how many bits of security it has, and any other has none; its verifier agrees."""
         declared = self.capabilities()
         assert declared.sound == (declared.security_bits > 0)
+        assert self.make_verifier().sound == declared.sound
 
     def test_capability_zero_knowledge(self, bench: Workbench, registered: Registered) -> None:
         """Proofs that tell nothing beyond their statement are randomised: two of one request differ."""

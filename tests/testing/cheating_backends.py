@@ -608,6 +608,13 @@ class SoundWithoutBits(HonestBackend):
     capabilities = declares(sound=True)
 
 
+@caught_by("capability_sound")
+class VerifierCallsItselfSound(HonestVerifier):
+    """The backend says that it proves nothing, and its verifier that it does."""
+
+    sound = True
+
+
 @caught_by("capability_zero_knowledge")
 class NotZeroKnowledge(HonestBackend):
     """Proofs are said to tell nothing, and are the same each time."""

@@ -24,6 +24,7 @@ class EzklVerifier(Verifier):
     """Verifies with ezkl, and believes nothing but the public values that the proof authenticates."""
 
     api_version = 1
+    sound = True
 
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
         """`ceremony` where the key's s_g2 is a pinned one; raises InvalidProof for a broken key."""
