@@ -39,17 +39,16 @@ class LocalExecutorSettings(Settings):
 class StageFuture(Future[TaskResult]):
     """A running stage; cancelling it kills its process tree."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: _Process) -> None:
         super().__init__()
         self.set_running_or_notify_cancel()
-        self.process: _Process | None = None
+        self.process = process
         self.cancelled_by_caller = False
 
     def cancel(self) -> bool:
         """Stop the stage at once; its result is then a StageError that says so."""
         self.cancelled_by_caller = True
-        if self.process is not None:
-            self.process.stop()
+        self.process.stop()
         return True
 
 
@@ -82,10 +81,10 @@ class _Process:
 
     def order(self, order: dict[str, Any]) -> None:
         """Hand over the task."""
-        assert self._popen.stdin is not None  # noqa: S101 - it was asked for above
-        with contextlib.suppress(BrokenPipeError):
-            self._popen.stdin.write(json.dumps(order).encode() + b"\n")
-            self._popen.stdin.flush()
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.write(json.dumps(order).encode() + b"\n")
+                self._popen.stdin.flush()
 
     def wait(self) -> int:
         """Wait for the end and return the exit status."""
@@ -138,8 +137,7 @@ class LocalExecutor(Executor):
                 process.stop()
                 process.close()
                 process = None
-            future = StageFuture()
-            future.process = process or _Process(task.stage, task.plugin)
+            future = StageFuture(process or _Process(task.stage, task.plugin))
             self._running.add(future)
         threading.Thread(target=self._follow, args=(future, task, watch), daemon=True).start()
         return future
@@ -167,7 +165,6 @@ class LocalExecutor(Executor):
 
     def _run(self, future: StageFuture, task: Task, watch: Callable[[Progress], None] | None) -> TaskResult:
         process = future.process
-        assert process is not None  # noqa: S101 - submit has set it
         logs = self.settings.logs or self._workspace.root / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{task.stage}.log"

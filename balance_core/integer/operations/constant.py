@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from balance_core.errors import ConfigError
 from balance_core.integer.facts import MAX_LISTED, Inadmissible, check_interval, check_shape
 from balance_core.integer.operations.base import Operation
 
@@ -71,7 +72,7 @@ class Constant(Operation):
         """Return the listed integers; weights are given, never computed."""
         del arrays, operands
         if self.values is None:
-            raise NotImplementedError(self.name)
+            raise ConfigError("only the structure of this model is known: it cannot be executed without its weights")
         return self.values[None]
 
     def write(self, out: Writer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from balance_core.errors import ConfigError
 from balance_core.integer.facts import check_interval, check_shape
 from balance_core.integer.operations.base import Operation
 
@@ -45,4 +46,4 @@ class Input(Operation):
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Inputs are given, never computed."""
-        raise NotImplementedError(self.name)
+        raise ConfigError("an input is given, and not computed")
