@@ -58,6 +58,11 @@ class Plugin(ABC):
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else self.settings_class()
 
+    @classmethod
+    def warm_up(cls, stage: str) -> None:
+        """Import what a stage will need, in a worker that still waits for its task; by default nothing."""
+        del stage
+
 
 class Converter(Plugin):
     """Turns a file of another format into a model (entry points: balance.converters)."""

@@ -107,13 +107,13 @@ class Pipeline:
             "converter": dict(converter_settings or {}),
         }
         blobs = {"model": packed.model} if packed else {}
-        result = self._stage("convert", arguments=arguments, blobs=blobs, plugin=None, soon="check")
+        result = self._stage("convert", arguments=arguments, blobs=blobs, plugin=None, soon=("check", "setup"))
         summary = packed or ModelSummary.from_value(result.value["model"])
         return Converted(summary, result.blobs["samples"], result.blobs.get("inputs"), result.value["requests"])
 
     def check(self, converted: Converted) -> Support:
         """Ask the backend whether it can prove the model, and at what cost."""
-        result = self._stage("check", blobs={"model": converted.summary.model}, soon="setup")
+        result = self._stage("check", blobs={"model": converted.summary.model}, soon=("setup",))
         return Support.from_value(result.value)
 
     def prepare(self, converted: Converted) -> Preparation:
@@ -141,11 +141,11 @@ class Pipeline:
 
     def _set_up(self, converted: Converted, estimate: Estimate) -> Preparation:
         model = converted.summary.model
-        setup = self._stage("setup", blobs={"model": model, "samples": converted.samples}, soon="execute")
+        setup = self._stage("setup", blobs={"model": model, "samples": converted.samples}, soon=("execute",))
         circuit = setup.blobs["circuit"]
         blobs: Mapping[str, str] = {}
         if _commits(self.plugin_class):
-            blobs = self._stage("commit", blobs={"model": model, "circuit": circuit}, soon="execute").blobs
+            blobs = self._stage("commit", blobs={"model": model, "circuit": circuit}, soon=("execute",)).blobs
         return Preparation(
             model=converted.summary,
             backend=self.backend,
@@ -169,7 +169,7 @@ class Pipeline:
 
     def execute(self, preparation: Preparation, inputs: str) -> tuple[Fidelity, str]:
         """Answer all inputs as proofs would; return how well that fits the float model, and the answers' CID."""
-        result = self._stage("execute", blobs={**_proving_blobs(preparation), "samples": inputs}, soon="prove")
+        result = self._stage("execute", blobs={**_proving_blobs(preparation), "samples": inputs}, soon=("prove",))
         return Fidelity.from_value(result.value), result.blobs["answers"]
 
     def prove(self, preparation: Preparation, inputs: str, *, index: int, context: bytes) -> Proof:
@@ -180,7 +180,7 @@ class Pipeline:
             "prove",
             blobs={**_proving_blobs(preparation), "samples": inputs},
             arguments={"index": index, "context": context.hex()},
-            soon="verify",
+            soon=("verify",),
         )
         return Proof(self.backend, self.workspace.blob(result.blobs["proof"]).read_bytes())
 
@@ -214,7 +214,7 @@ class Pipeline:
         blobs: Mapping[str, str] | None = None,
         arguments: Mapping[str, Any] | None = None,
         plugin: str | None = "",
-        soon: str | None = None,
+        soon: tuple[str, ...] = (),
     ) -> TaskResult:
         """Run one stage, tell the observers, and have a worker made ready for the one that comes `soon`."""
         task = Task(
@@ -227,8 +227,8 @@ class Pipeline:
         )
         self.tell("stage_started", StageStart(run_id=self.run_id, stage=stage))
         future = self._executor.submit(task, watch=self.watch)
-        if soon:
-            self._executor.prepare(soon, self.backend)
+        for stage_to_come in soon:
+            self._executor.prepare(stage_to_come, self.backend)
         result = future.result()
         self._record(stage, result.measurement, cached=False)
         return result

@@ -48,7 +48,7 @@ Label = Annotated[str, Field(min_length=1, max_length=256)]
 class Record(BaseModel):
     """A frozen value with a schema version, one canonical encoding and a digest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="strings", defer_build=True)
 
     kind: ClassVar[str]
     schema_version: Literal[1] = 1

@@ -93,11 +93,15 @@ def warm_up(stage: str, plugin: str | None) -> None:
     if stage == "convert":
         import balance_core.model.fidelity
         import balance_core.model.load
-        import balance_core.model.reference  # noqa: F401
+        import balance_core.model.reference
     elif stage == "verify" and plugin:
-        registry.load("verifiers", plugin)
+        import balance_core.verification
+
+        registry.load("verifiers", plugin).warm_up(stage)
     elif plugin:
-        registry.load("backends", plugin)
+        import balance_core.model.fidelity  # noqa: F401
+
+        registry.load("backends", plugin).warm_up(stage)
 
 
 def perform(order: dict[str, Any], report: Callable[[str, float | None], None]) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,6 +14,7 @@ from typing_extensions import override
 
 from balance_core import errors, measure
 from balance_core.contracts import Executor
+from balance_core.processes import Process, take_early
 from balance_core.settings import Settings
 from balance_core.stages import Measurement, Progress, Task, TaskResult
 from balance_core.worker import RESULT_FILE
@@ -25,8 +22,6 @@ from balance_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_STOP_SECONDS = 5.0
 
 
 class LocalExecutorSettings(Settings):
@@ -39,7 +34,7 @@ class LocalExecutorSettings(Settings):
 class StageFuture(Future[TaskResult]):
     """A running stage; cancelling it kills its process tree."""
 
-    def __init__(self, process: _Process) -> None:
+    def __init__(self, process: Process) -> None:
         super().__init__()
         self.set_running_or_notify_cancel()
         self.process = process
@@ -50,62 +45,6 @@ class StageFuture(Future[TaskResult]):
         self.cancelled_by_caller = True
         self.process.stop()
         return True
-
-
-class _Process:
-    """A started worker that waits for its task, and the pipe on which it reports."""
-
-    def __init__(self, stage: str, plugin: str | None) -> None:
-        self.expects = (stage, plugin)
-        reports, reports_in = os.pipe()
-        self._popen = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "balance_core.worker",
-                str(reports_in),
-                str(os.getpid()),
-                stage,
-                plugin or "",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(reports_in,),
-            start_new_session=True,
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-        )
-        os.close(reports_in)
-        self.reports = os.fdopen(reports, "rb")
-
-    def order(self, order: dict[str, Any]) -> None:
-        """Hand over the task."""
-        if self._popen.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._popen.stdin.write(json.dumps(order).encode() + b"\n")
-                self._popen.stdin.flush()
-
-    def wait(self) -> int:
-        """Wait for the end and return the exit status."""
-        return self._popen.wait()
-
-    def stop(self) -> None:
-        """Kill the worker and everything it started, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            self._popen.send_signal(signal.SIGTERM)
-        try:
-            self._popen.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
-
-    def close(self) -> None:
-        """Close the pipes."""
-        self.reports.close()
-        if self._popen.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._popen.stdin.close()
 
 
 class LocalExecutor(Executor):
@@ -119,25 +58,21 @@ class LocalExecutor(Executor):
         super().__init__(settings)
         folder = self.settings.folder
         self._workspace = Workspace(folder) if folder else Workspace.default()
-        self._spare: _Process | None = None
+        self._spares = {process.expects: process for process in take_early()}
         self._running: set[StageFuture] = set()
         self._lock = threading.Lock()
 
     @override
     def prepare(self, stage: str, plugin: str | None) -> None:
         with self._lock:
-            if self._spare is None:
-                self._spare = _Process(stage, plugin)
+            if (stage, plugin) not in self._spares:
+                self._spares[stage, plugin] = Process(stage, plugin)
 
     @override
     def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> StageFuture:
         with self._lock:
-            process, self._spare = self._spare, None
-            if process is not None and process.expects != (task.stage, task.plugin):
-                process.stop()
-                process.close()
-                process = None
-            future = StageFuture(process or _Process(task.stage, task.plugin))
+            process = self._spares.pop((task.stage, task.plugin), None)
+            future = StageFuture(process or Process(task.stage, task.plugin))
             self._running.add(future)
         threading.Thread(target=self._follow, args=(future, task, watch), daemon=True).start()
         return future
@@ -145,10 +80,11 @@ class LocalExecutor(Executor):
     @override
     def close(self) -> None:
         with self._lock:
-            running, spare, self._spare = list(self._running), self._spare, None
+            running, spares = list(self._running), list(self._spares.values())
+            self._spares.clear()
         for future in running:
             future.cancel()
-        if spare is not None:
+        for spare in spares:
             spare.stop()
             spare.close()
 
@@ -188,7 +124,7 @@ class LocalExecutor(Executor):
             return _result(task, end, scratch.parent / RESULT_FILE, log)
 
 
-def _listen(process: _Process, task: Task, watch: Callable[[Progress], None] | None) -> dict[str, Any]:
+def _listen(process: Process, task: Task, watch: Callable[[Progress], None] | None) -> dict[str, Any]:
     """Follow the reports to the last one, and return it (empty if the supervisor itself was killed)."""
     latest: dict[str, Any] = {"elapsed": 0.0, "memory": 0, "message": "", "fraction": None}
     for line in process.reports:

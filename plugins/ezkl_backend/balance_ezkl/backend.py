@@ -14,7 +14,7 @@ from balance_core.stages import Capabilities
 from balance_ezkl import NAME, container, witness
 from balance_ezkl.key import SettingsPart, settings_document
 from balance_ezkl.settings import EzklSettings
-from balance_ezkl.tool import EZKL_VERSION, EzklFailed, call, use_threads
+from balance_ezkl.tool import EZKL_VERSION, EzklFailed, call, ezkl, use_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,17 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         security_bits=100,
         security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 before it",
     )
+
+    @classmethod
+    def warm_up(cls, stage: str) -> None:
+        """Import ezkl, and for the stages that edit the graph what they do it with."""
+        ezkl()
+        if stage in {"check", "setup"}:
+            import balance_ezkl.graph
+            import balance_ezkl.search
+            import balance_ezkl.support
+        else:
+            import balance_ezkl.verifier  # noqa: F401
 
     def check(self, model: Model) -> Support:
         """Name the nodes that ezkl cannot take, and say what proving the others would cost."""

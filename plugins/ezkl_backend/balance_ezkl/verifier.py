@@ -12,7 +12,7 @@ from balance_core.errors import InvalidProof
 from balance_core.records import Statement, Tensor, TensorSpec
 from balance_ezkl import NAME, container, field
 from balance_ezkl.key import CONTEXT, LIMB_BITS, OUTPUT_LIMIT, ReadKey, read_key
-from balance_ezkl.tool import EzklFailed, call
+from balance_ezkl.tool import EzklFailed, call, ezkl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,12 @@ class EzklVerifier(Verifier):
 
     api_version = 1
     sound = True
+
+    @classmethod
+    def warm_up(cls, stage: str) -> None:
+        """Import ezkl."""
+        del stage
+        ezkl()
 
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
         """`ceremony` where the key's s_g2 is a pinned one; raises InvalidProof for a broken key."""
