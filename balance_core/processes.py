@@ -1,7 +1,4 @@
-"""Worker processes: started before their task is known, so that imports overlap with what runs before.
-
-This module is light, so that the command line can start the first worker before it imports anything else.
-"""
+"""Worker processes: started before their task is known, so that imports overlap with what runs before."""
 
 from __future__ import annotations
 
@@ -14,19 +11,6 @@ import sys
 from typing import Any
 
 _STOP_SECONDS = 5.0
-_EARLY: list[Process] = []
-
-
-def start_early(stage: str, plugin: str | None) -> None:
-    """Start a worker for the first executor of this process that will want it."""
-    _EARLY.append(Process(stage, plugin))
-
-
-def take_early() -> list[Process]:
-    """Hand over what was started early."""
-    taken = list(_EARLY)
-    _EARLY.clear()
-    return taken
 
 
 class Process:

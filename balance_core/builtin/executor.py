@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from balance_core import errors, measure
 from balance_core.contracts import Executor
-from balance_core.processes import Process, take_early
+from balance_core.processes import Process
 from balance_core.settings import Settings
 from balance_core.stages import Measurement, Progress, Task, TaskResult
 from balance_core.worker import RESULT_FILE
@@ -58,7 +58,7 @@ class LocalExecutor(Executor):
         super().__init__(settings)
         folder = self.settings.folder
         self._workspace = Workspace(folder) if folder else Workspace.default()
-        self._spares = {process.expects: process for process in take_early()}
+        self._spares: dict[tuple[str, str | None], Process] = {}
         self._running: set[StageFuture] = set()
         self._lock = threading.Lock()
 

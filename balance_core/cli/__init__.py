@@ -65,10 +65,6 @@ def _options(
 def main() -> None:
     """Run the command line and exit with the code of what happened."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if sys.argv[1:2] in (["run"], ["prove"], ["setup"]) and not {"-h", "--help"} & set(sys.argv):
-        from balance_core.processes import start_early
-
-        start_early("convert", None)  # it ends with this process if it is not needed
     sys.exit(invoke(sys.argv[1:]))
 
 
