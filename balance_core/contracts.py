@@ -185,16 +185,65 @@ class MakesTestSrs(ABC):
         """Write one of 2^k powers, in the raw format that docs/srs.md describes."""
 
 
+@dataclass(frozen=True)
+class EvmContract:
+    """A verifying contract as its Solidity source, the same for every circuit of one version of a proof system."""
+
+    name: str
+    """The contract's name in the source."""
+    version: str
+    """Which proof system, and which version of it, the contract checks proofs of."""
+    source: str
+    """One file that imports nothing; whoever deploys it compiles it, so that deployed code can be traced to text."""
+
+
+@dataclass(frozen=True)
+class EvmCircuit:
+    """What the contract has to be told of one circuit; all of it follows from the verifying key alone."""
+
+    words: bytes
+    """The circuit's verifying key as the contract reads it, in words of 32 bytes; keccak-256 over them names it."""
+    proof_bytes: int
+    """The exact length of every proof: a contract that leaves this open takes the same proof in many encodings."""
+    ranges: tuple[tuple[int, int, int], ...]
+    """For so many public values one after the other: the smallest and the largest one that a statement may hold.
+
+    Negative values stand as their residue of the field. What the circuit does not check, the chain has to: without
+    it, a proof on the chain would say less than the same proof checked by the backend's `Verifier`.
+    """
+    modulus: int
+    """The field's order; a public value is below it."""
+
+
+@dataclass(frozen=True)
+class EvmProof:
+    """A proof as the contract takes it, decoded; the caller encodes it, so that there is one encoding."""
+
+    proof: bytes
+    public_values: tuple[int, ...]
+
+
 class ExportsEvmVerifier(ABC):
-    """A backend whose proofs a contract can check; no chain adapter needs to know which backend it is."""
+    """A backend whose proofs a contract can check; no chain adapter needs to know which backend it is.
+
+    It exports parts, and neither bytecode for each circuit nor ready calldata. One contract serves all circuits of a
+    version, since a circuit is data to it: it is deployed once for each chain, and a circuit costs one registration.
+    Such a contract lets anybody register any circuit, so what a registry keeps is the digest of `EvmCircuit.words`,
+    and it compares that with what the contract says it checked. Calldata is encoded by the chain's own contract:
+    generated verifiers read at fixed places, and what lies elsewhere in a crafted encoding is not checked.
+    """
 
     @abstractmethod
-    def evm_verifier(self, key: VerifyingKey) -> bytes:
-        """Return the creation bytecode of a contract that checks proofs under this key."""
+    def evm_contract(self, key: VerifyingKey) -> EvmContract:
+        """Return the contract that checks proofs of this backend's version; any key of it will do."""
 
     @abstractmethod
-    def evm_call(self, key: VerifyingKey, proof: Proof) -> bytes:
-        """Return the calldata that makes the contract check the proof, and revert if it is not valid."""
+    def evm_circuit(self, key: VerifyingKey) -> EvmCircuit:
+        """Return what the contract is told of a circuit; raises UnsupportedModel where it does not fit a contract."""
+
+    @abstractmethod
+    def evm_proof(self, key: VerifyingKey, proof: Proof) -> EvmProof:
+        """Return a proof's parts, without verifying it; raises InvalidProof for what is no proof of this circuit."""
 
 
 class Storage(Plugin):

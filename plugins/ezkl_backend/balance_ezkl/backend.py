@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from balance_core import srs
-from balance_core.contracts import MakesTestSrs, ProofBackend
+from balance_core.contracts import ExportsEvmVerifier, MakesTestSrs, ProofBackend
 from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from balance_core.contracts import Batch, Job, Request, Samples
+    from balance_core.contracts import Batch, EvmCircuit, EvmContract, EvmProof, Job, Request, Samples
     from balance_core.model import Model
     from balance_core.records import Opening, Tensor
     from balance_core.stages import Support
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PLUGIN_VERSION = "0.1.0"
 
 
-class EzklBackend(ProofBackend, MakesTestSrs):
+class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
     """Proves with ezkl: halo2 over BN254, with inputs and outputs public and the weights fixed in the key."""
 
     api_version = 1
@@ -210,6 +210,24 @@ class EzklBackend(ProofBackend, MakesTestSrs):
         if curve != CURVE:
             raise ConfigError(f"ezkl proves over {CURVE}, not {curve}")
         call("gen_srs", str(target), k)
+
+    def evm_contract(self, key: VerifyingKey) -> EvmContract:
+        """Return ezkl's reusable contract; it reads the transcript that proofs are made with anyway."""
+        from balance_ezkl import evm
+
+        return evm.contract(key)
+
+    def evm_circuit(self, key: VerifyingKey) -> EvmCircuit:
+        """Return the circuit's words, the length of its proofs, and the ranges that `EzklVerifier` checks."""
+        from balance_ezkl import evm
+
+        return evm.circuit(key)
+
+    def evm_proof(self, key: VerifyingKey, proof: Proof) -> EvmProof:
+        """Return ezkl's own bytes and the public values."""
+        from balance_ezkl import evm
+
+        return evm.proof_parts(key, proof)
 
     def _make(self, logrows: int) -> _MakeSrs:
         return _MakeSrs(self, logrows)

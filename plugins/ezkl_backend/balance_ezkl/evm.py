@@ -1,0 +1,125 @@
+"""ezkl's half of checking proofs on an EVM chain: its reusable contract, a circuit's words, and a proof's parts.
+
+The contract is one for all circuits of a release of ezkl. What it checks less than `EzklVerifier` does (the ranges of
+public values, the length of the proof) is exported beside it, for the chain's own contract to check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from balance_core.bn254 import R
+from balance_core.contracts import EvmCircuit, EvmContract, EvmProof
+from balance_core.errors import InvalidProof, NodeIssue, ToolFailed, UnsupportedModel
+from balance_ezkl import NAME, container, evm_tool
+from balance_ezkl.key import CONTEXT, LIMB_BITS, OUTPUT_LIMIT, ReadKey, read_key
+from balance_ezkl.tool import EZKL_VERSION
+
+if TYPE_CHECKING:
+    from balance_core.records import Proof, TensorSpec, VerifyingKey
+
+CONTRACT = "Halo2VerifierReusable"
+SOURCE_DIGEST = "b426d5f31e2f9d327baac7d9415dd135df06a6d2628f971ae7446c4bffbcd80f"
+"""SHA-256 of the contract's source: ezkl 23.0.5 writes the same one for every circuit."""
+WORD = 32
+_POINT = 64
+LAST_OFFSET = 0xFFFF
+"""The contract reads a proof's words at offsets of 16 bits into the calldata, and a circuit's into its memory."""
+_PROOF_OFFSET = 0x84
+"""Where a proof starts in calldata of verifyProof(bytes,uint256[],bytes32[])."""
+_WORDS_OFFSET = 0xA0
+"""Where the contract's memory holds the circuit's words."""
+_INSTANCES, _EVALUATIONS, _ROUNDS = 2, 3, 33
+"""Which word says how many public values and evaluations there are, and where the description of rounds begins."""
+
+
+def contract(key: VerifyingKey) -> EvmContract:
+    """Return the reusable contract; raises ToolFailed if ezkl wrote another than the one that is known."""
+    return EvmContract(name=CONTRACT, version=f"ezkl {EZKL_VERSION} reusable", source=_exported(key)[0])
+
+
+def circuit(key: VerifyingKey) -> EvmCircuit:
+    """Return what the contract is told of a circuit; raises UnsupportedModel for one that is too large for it."""
+    judged = read_key(key.parts)
+    data = _exported(key)[1]
+    words = [int.from_bytes(data[i : i + WORD], "big") for i in range(0, len(data), WORD)]
+    if len(words) <= _ROUNDS or words[_INSTANCES] != judged.settings.instances:
+        raise ToolFailed("ezkl exported words that are not of this circuit")
+    length = _proof_bytes(words)
+    if _PROOF_OFFSET + length > LAST_OFFSET or _WORDS_OFFSET + len(data) > LAST_OFFSET:
+        reason = f"the contract reads {LAST_OFFSET} bytes, a proof has {length} and the circuit's words {len(data)}"
+        mend = "set it up with fewer columns: -o num_inner_cols=1"
+        issue = NodeIssue("the circuit", "ezkl", reason, mend)
+        raise UnsupportedModel("the circuit is too large for ezkl's contract", issues=[issue])
+    return EvmCircuit(words=data, proof_bytes=length, ranges=_ranges(judged), modulus=R)
+
+
+def proof_parts(key: VerifyingKey, proof: Proof) -> EvmProof:
+    """Return a proof's parts; raises InvalidProof for what is not the encoding of a proof of this circuit."""
+    if key.backend != NAME or proof.backend != NAME:
+        raise InvalidProof(f"key and proof are of {key.backend} and {proof.backend}, not of {NAME}")
+    contents = container.decode(proof.data, instances=read_key(key.parts).settings.instances)
+    return EvmProof(contents.proof, contents.instances)
+
+
+def _ranges(key: ReadKey) -> tuple[tuple[int, int, int], ...]:
+    """Return what `EzklVerifier` asks of the public values, in their order."""
+    settings = key.settings
+
+    def described(spec: TensorSpec, limit: int) -> tuple[int, int, int]:
+        return (spec.size, 0, 1) if spec.dtype == "bool" else (spec.size, 1 - limit, limit - 1)
+
+    return (
+        (CONTEXT.size, 0, (1 << LIMB_BITS) - 1),
+        *(described(spec, settings.run_args.limit) for spec in settings.balance.inputs),
+        *(described(spec, OUTPUT_LIMIT) for spec in settings.balance.outputs),
+    )
+
+
+def _proof_bytes(words: list[int]) -> int:
+    """Return the length of a proof: points in rounds, evaluations, and the two points of the opening.
+
+    A word of the description holds its rounds from the low end, two bytes for the points' length and one for the
+    number of challenges; the first word has the number of words before them.
+    """
+    count, rest = words[_ROUNDS] & 0xFF, words[_ROUNDS] >> 8
+    length = words[_EVALUATIONS] * WORD + 2 * _POINT
+    for index in range(1, count + 1):
+        while rest:
+            length += rest & 0xFFFF
+            rest >>= 24
+        rest = words[_ROUNDS + index] if _ROUNDS + index < len(words) else 0
+    return length
+
+
+def _exported(key: VerifyingKey) -> tuple[str, bytes]:
+    """Return the contract's source and the circuit's words."""
+    return _export(tuple(sorted(key.parts.items())))
+
+
+@lru_cache(maxsize=4)
+def _export(parts: tuple[tuple[str, bytes], ...]) -> tuple[str, bytes]:
+    judged = read_key(dict(parts))
+    with tempfile.TemporaryDirectory(prefix="balance-ezkl-") as name:
+        folder = Path(name)
+        (folder / evm_tool.KEY).write_bytes(judged.key)
+        (folder / evm_tool.SETTINGS).write_bytes(judged.ezkl_settings)
+        (folder / evm_tool.SRS).write_bytes(judged.parameters.cut)
+        evm_tool.run(folder)
+        try:
+            source, words = (folder / evm_tool.SOURCE).read_bytes(), (folder / evm_tool.WORDS).read_bytes()
+        except OSError as error:
+            raise ToolFailed(f"ezkl exported nothing: {error.strerror}") from error
+    if hashlib.sha256(source).hexdigest() != SOURCE_DIGEST:
+        raise ToolFailed(
+            "ezkl wrote another contract than the one that is known",
+            hint=f"pip install --force-reinstall ezkl=={EZKL_VERSION}",
+        )
+    count = int.from_bytes(words[:8], "little")
+    if len(words) != 8 + count * WORD:
+        raise ToolFailed(f"ezkl wrote {len(words)} bytes where {count} words were announced")
+    return source.decode(), words[8:]
