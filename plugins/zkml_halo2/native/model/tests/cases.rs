@@ -1,0 +1,70 @@
+//! The reader and the executor do what the core's do: `cases.py` wrote what those answer.
+//!
+//! Set `BALANCE_CASES` to the path of a larger file of such cases to run it instead.
+
+use balance_zkml_model::{execute, read_structure, read_weights, Model};
+use sha2::{Digest, Sha256};
+
+struct Cases<'a>(&'a [u8]);
+
+impl<'a> Cases<'a> {
+    fn kind(&mut self) -> Option<u8> {
+        let (kind, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*kind)
+    }
+
+    fn blob(&mut self) -> &'a [u8] {
+        let (length, rest) = self.0.split_first_chunk::<4>().expect("a length");
+        let (blob, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        self.0 = rest;
+        blob
+    }
+}
+
+fn inputs(model: &Model, mut given: &[u8]) -> Vec<Vec<i64>> {
+    let words = |blob: &[u8]| blob.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().unwrap())).collect();
+    let mut inputs = Vec::new();
+    for place in model.input_nodes() {
+        let (blob, rest) = given.split_at(8 * model.facts[place].size());
+        inputs.push(words(blob));
+        given = rest;
+    }
+    assert!(given.is_empty());
+    inputs
+}
+
+fn facts(model: &Model) -> String {
+    let axes = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    model.facts.iter().map(|fact| format!("{} {} {}\n", axes(&fact.shape), fact.lo, fact.hi)).collect()
+}
+
+#[test]
+fn answers_are_those_of_the_core() {
+    let path = std::env::var("BALANCE_CASES").unwrap_or_else(|_| "tests/cases.bin".into());
+    let data = std::fs::read(path).expect("the file of cases");
+    let mut cases = Cases(&data);
+    let mut counts = [0; 4];
+    while let Some(kind) = cases.kind() {
+        counts[kind as usize] += 1;
+        let structure = cases.blob();
+        let read = read_structure(structure);
+        match kind {
+            0 => assert!(read.is_err(), "case {counts:?} is read: {read:?}"),
+            1 => assert_eq!(facts(&read.expect("a structure")), std::str::from_utf8(cases.blob()).unwrap()),
+            2 => {
+                let model = read.expect("a structure");
+                let weights = read_weights(&model, cases.blob()).expect("weights");
+                let given = inputs(&model, cases.blob());
+                let tensors = execute(&model, &weights, &given).expect("tensors");
+                let mut state = Sha256::new();
+                tensors.iter().flatten().for_each(|value| state.update(value.to_le_bytes()));
+                assert_eq!(state.finalize().as_slice(), cases.blob(), "case {counts:?}: {model:?}");
+                assert!(execute(&model, &weights, &given[..given.len() - 1]).is_err());
+            }
+            _ => assert!(read_weights(&read.expect("a structure"), cases.blob()).is_err()),
+        }
+    }
+    assert!(counts.iter().all(|&count| count > 5), "{counts:?}");
+    println!("{counts:?}");
+}
