@@ -191,6 +191,8 @@ class EvmContract:
 
     name: str
     """The contract's name in the source."""
+    interface: str
+    """How it is called, by the name of the chain's contract that does: `ezkl-reusable` is one that chain_evm has."""
     version: str
     """Which proof system, and which version of it, the contract checks proofs of."""
     source: str
@@ -198,19 +200,31 @@ class EvmContract:
 
 
 @dataclass(frozen=True)
+class EvmTensor:
+    """How a tensor of the statement is read from public values, one for each element, in order."""
+
+    form: Tensor
+    """Name, shape and scale as the statement has them; the integers stand for nothing."""
+    low: int
+    """The smallest and the largest integer that a statement may hold; a negative one stands as its residue."""
+    high: int
+
+
+@dataclass(frozen=True)
 class EvmCircuit:
-    """What the contract has to be told of one circuit; all of it follows from the verifying key alone."""
+    """What the contract has to be told of one circuit; all of it follows from the verifying key alone.
+
+    The public values are the context as 16 limbs of 16 bits, the first two bytes first, then the inputs, then the
+    outputs. What the circuit does not check of them, the chain has to: else a proof on the chain would say less than
+    the same proof checked by the backend's `Verifier`.
+    """
 
     words: bytes
     """The circuit's verifying key as the contract reads it, in words of 32 bytes; keccak-256 over them names it."""
     proof_bytes: int
     """The exact length of every proof: a contract that leaves this open takes the same proof in many encodings."""
-    ranges: tuple[tuple[int, int, int], ...]
-    """For so many public values one after the other: the smallest and the largest one that a statement may hold.
-
-    Negative values stand as their residue of the field. What the circuit does not check, the chain has to: without
-    it, a proof on the chain would say less than the same proof checked by the backend's `Verifier`.
-    """
+    inputs: tuple[EvmTensor, ...]
+    outputs: tuple[EvmTensor, ...]
     modulus: int
     """The field's order; a public value is below it."""
 

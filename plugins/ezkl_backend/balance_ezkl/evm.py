@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balance_core.bn254 import R
-from balance_core.contracts import EvmCircuit, EvmContract, EvmProof
+from balance_core.contracts import EvmCircuit, EvmContract, EvmProof, EvmTensor
 from balance_core.errors import InvalidProof, NodeIssue, ToolFailed, UnsupportedModel
-from balance_ezkl import NAME, container, evm_tool
-from balance_ezkl.key import CONTEXT, LIMB_BITS, OUTPUT_LIMIT, ReadKey, read_key
+from balance_ezkl import NAME, container, evm_tool, witness
+from balance_ezkl.key import OUTPUT_LIMIT, ReadKey, read_key
 from balance_ezkl.tool import EZKL_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from balance_core.records import Proof, TensorSpec, VerifyingKey
 
-CONTRACT = "Halo2VerifierReusable"
+CONTRACT, INTERFACE = "Halo2VerifierReusable", "ezkl-reusable"
 SOURCE_DIGEST = "b426d5f31e2f9d327baac7d9415dd135df06a6d2628f971ae7446c4bffbcd80f"
 """SHA-256 of the contract's source: ezkl 23.0.5 writes the same one for every circuit."""
 WORD = 32
@@ -39,7 +41,7 @@ _INSTANCES, _EVALUATIONS, _ROUNDS = 2, 3, 33
 
 def contract(key: VerifyingKey) -> EvmContract:
     """Return the reusable contract; raises ToolFailed if ezkl wrote another than the one that is known."""
-    return EvmContract(name=CONTRACT, version=f"ezkl {EZKL_VERSION} reusable", source=_exported(key)[0])
+    return EvmContract(CONTRACT, INTERFACE, f"ezkl {EZKL_VERSION}", _exported(key)[0])
 
 
 def circuit(key: VerifyingKey) -> EvmCircuit:
@@ -55,7 +57,8 @@ def circuit(key: VerifyingKey) -> EvmCircuit:
         mend = "set it up with fewer columns: -o num_inner_cols=1"
         issue = NodeIssue("the circuit", "ezkl", reason, mend)
         raise UnsupportedModel("the circuit is too large for ezkl's contract", issues=[issue])
-    return EvmCircuit(words=data, proof_bytes=length, ranges=_ranges(judged), modulus=R)
+    inputs, outputs = _tensors(judged)
+    return EvmCircuit(words=data, proof_bytes=length, inputs=inputs, outputs=outputs, modulus=R)
 
 
 def proof_parts(key: VerifyingKey, proof: Proof) -> EvmProof:
@@ -66,17 +69,18 @@ def proof_parts(key: VerifyingKey, proof: Proof) -> EvmProof:
     return EvmProof(contents.proof, contents.instances)
 
 
-def _ranges(key: ReadKey) -> tuple[tuple[int, int, int], ...]:
-    """Return what `EzklVerifier` asks of the public values, in their order."""
+def _tensors(key: ReadKey) -> tuple[tuple[EvmTensor, ...], tuple[EvmTensor, ...]]:
+    """Return how inputs and outputs are read, with what `EzklVerifier` asks of them."""
     settings = key.settings
 
-    def described(spec: TensorSpec, limit: int) -> tuple[int, int, int]:
-        return (spec.size, 0, 1) if spec.dtype == "bool" else (spec.size, 1 - limit, limit - 1)
+    def described(specs: Sequence[TensorSpec], scales: Sequence[int], limit: int) -> tuple[EvmTensor, ...]:
+        forms = witness.tensors(specs, scales, [[0] * spec.size for spec in specs])
+        limits = [(0, 1) if spec.dtype == "bool" else (1 - limit, limit - 1) for spec in specs]
+        return tuple(EvmTensor(form, low, high) for form, (low, high) in zip(forms, limits, strict=True))
 
     return (
-        (CONTEXT.size, 0, (1 << LIMB_BITS) - 1),
-        *(described(spec, settings.run_args.limit) for spec in settings.balance.inputs),
-        *(described(spec, OUTPUT_LIMIT) for spec in settings.balance.outputs),
+        described(settings.balance.inputs, settings.input_scales, settings.run_args.limit),
+        described(settings.balance.outputs, settings.output_scales, OUTPUT_LIMIT),
     )
 
 

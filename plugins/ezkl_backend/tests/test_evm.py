@@ -50,15 +50,22 @@ def test_length_of_proofs_follows_from_the_key(tiny, other):
 def test_ranges_are_those_that_the_verifier_checks(tiny):
     circuit, parts = BACKEND.evm_circuit(tiny.key), BACKEND.evm_proof(tiny.key, tiny.proof)
     assert circuit.modulus == R
-    assert sum(count for count, _, _ in circuit.ranges) == len(parts.public_values)
+    statement = EzklVerifier().verify(tiny.key, None, tiny.proof)[0]
+    tensors = (*circuit.inputs, *circuit.outputs)
+    assert [
+        one.form.model_copy(update={"integers": said.integers})
+        for one, said in zip(tensors, (*statement.inputs, *statement.outputs), strict=True)
+    ] == [*statement.inputs, *statement.outputs]
+    ranges = [(16, 0, 2**16 - 1), *((len(one.form.integers), one.low, one.high) for one in tensors)]
+    assert sum(count for count, _, _ in ranges) == len(parts.public_values)
     place = 0
-    for count, low, high in circuit.ranges:
+    for count, low, high in ranges:
         for value in parts.public_values[place : place + count]:
             assert low <= (value if value <= R // 2 else value - R) <= high
         place += count
     # One beyond each range, at both ends, is what the verifier refuses before it looks at the proof.
     place = 0
-    for count, low, high in circuit.ranges:
+    for count, low, high in ranges:
         for value in (low - 1, high + 1):
             values = list(parts.public_values)
             values[place] = value % R
