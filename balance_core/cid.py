@@ -1,7 +1,8 @@
 """Content addresses: CIDv1 as a real IPFS node computes it, so that content keeps its address wherever it moves.
 
 The profile is fixed: raw leaves of 256 KiB, SHA-256, a balanced tree of at most 174 links a node, base32. Content of
-one chunk or less is a single raw block; anything larger is a UnixFS file in dag-pb nodes.
+one chunk or less is a single raw block; anything larger is a UnixFS file in dag-pb nodes. The layouts that others use
+are computed too, for what has to be compared with them; Balance's own content is never addressed by one of these.
 
 Sources: CID and multihash (multiformats), UnixFS v1 and dag-pb (IPLD), the balanced layout of the IPFS importer.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from balance_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 CHUNK_BYTES = 256 * 1024
@@ -29,6 +30,34 @@ _DAG_PB = 0x70
 _SHA2_256 = bytes((0x12, 0x20))
 _VERSION_1 = 0x01
 _UNIXFS_FILE = 2
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How content is cut into blocks, linked and addressed; each layout gives the same content another address."""
+
+    chunk_bytes: int = CHUNK_BYTES
+    max_links: int = MAX_LINKS
+    raw_leaves: bool = True
+    """Whether a leaf is the bare chunk; otherwise it is a UnixFS file in a dag-pb node of its own."""
+    version: int = 1
+    """Of the CIDs; in version 0 there are no raw leaves."""
+
+    def __post_init__(self) -> None:
+        if self.version not in (0, 1) or (self.version == 0 and self.raw_leaves):
+            raise ConfigError("CIDs have version 0 or 1, and those of version 0 no raw leaves")
+        if self.chunk_bytes < 1 or self.max_links < 2:
+            raise ConfigError("a chunk has at least one byte, and a node at least two links")
+
+    def address(self, codec: int, block: bytes) -> bytes:
+        """Return a block's binary CID."""
+        head = bytes((_VERSION_1, codec)) if self.version else b""
+        return head + _SHA2_256 + hashlib.sha256(block).digest()
+
+
+BALANCE = Layout()
+"""The profile of Balance."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +91,13 @@ def _number(number: int, value: int) -> bytes:
     return _varint(number << 3) + _varint(value)
 
 
-def _binary(codec: int, block: bytes) -> bytes:
-    return bytes((_VERSION_1, codec)) + _SHA2_256 + hashlib.sha256(block).digest()
+def _wrapped_leaf(chunk: bytes) -> bytes:
+    """Build a leaf that is a dag-pb node; an empty one has no data field."""
+    data = _field(2, chunk) if chunk else b""
+    return _field(1, _number(1, _UNIXFS_FILE) + data + _number(3, len(chunk)))
 
 
-def _leaf(chunk: bytes) -> Link:
-    return Link(_binary(_RAW, chunk), len(chunk), len(chunk))
-
-
-def _node(links: list[Link]) -> Link:
+def _node(links: list[Link]) -> bytes:
     """Build a dag-pb node over its children: links first, then the UnixFS data, as the canonical form has them."""
     content = sum(link.content_bytes for link in links)
     sizes = b"".join(_number(4, link.content_bytes) for link in links)
@@ -78,58 +105,77 @@ def _node(links: list[Link]) -> Link:
     encoded_links = b"".join(
         _field(2, _field(1, link.cid) + _field(2, b"") + _number(3, link.total_bytes)) for link in links
     )
-    block = encoded_links + _field(1, unixfs)
-    return Link(_binary(_DAG_PB, block), len(block) + sum(link.total_bytes for link in links), content)
+    return encoded_links + _field(1, unixfs)
 
 
 def _text(binary: bytes) -> str:
-    return "b" + base64.b32encode(binary).decode().lower().rstrip("=")
+    """Return a CID as text: base32 in version 1, base58 in version 0, whose first byte is that of SHA-256."""
+    if binary[0] == _VERSION_1:
+        return "b" + base64.b32encode(binary).decode().lower().rstrip("=")
+    number, digits = int.from_bytes(binary, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = _BASE58[digit] + digits
+    return digits
 
 
 class Hasher:
-    """Computes the CID of content that is fed in pieces of any size, in constant memory."""
+    """Computes the CID of content that is fed in pieces of any size, in constant memory.
 
-    def __init__(self) -> None:
+    `emit` is called with each block's binary CID and its bytes, children before their parents; the blocks at the right
+    edge of the tree are known, and emitted, only when the address is asked for.
+    """
+
+    def __init__(self, layout: Layout = BALANCE, emit: Callable[[bytes, bytes], object] | None = None) -> None:
+        self._layout = layout
+        self._emit = emit
         self._pending = bytearray()
         self._levels: list[list[Link]] = [[]]
 
     def update(self, data: bytes | memoryview) -> None:
         """Feed the next bytes of the content."""
+        size = self._layout.chunk_bytes
         self._pending += data
-        while len(self._pending) >= CHUNK_BYTES:
-            self._push(0, _leaf(bytes(self._pending[:CHUNK_BYTES])))
-            del self._pending[:CHUNK_BYTES]
-
-    def _push(self, level: int, link: Link) -> None:
-        """Append a node, closing full parents on the way up; a full level is closed only when more follows."""
-        if level == len(self._levels):
-            self._levels.append([])
-        if len(self._levels[level]) == MAX_LINKS:
-            parent = _node(self._levels[level])
-            self._levels[level] = []
-            self._push(level + 1, parent)
-        self._levels[level].append(link)
+        while len(self._pending) >= size:
+            self._append(self._levels, 0, self._leaf(bytes(self._pending[:size])))
+            del self._pending[:size]
 
     def cid(self) -> str:
         """Return the address of everything fed so far; feeding may go on afterwards."""
         levels = [list(level) for level in self._levels]
         if self._pending or not any(levels):
-            self._append(levels, 0, _leaf(bytes(self._pending)))
+            self._append(levels, 0, self._leaf(bytes(self._pending)))
         level = 0
         while level < len(levels) - 1 or len(levels[level]) > 1:
             if levels[level]:
-                self._append(levels, level + 1, _node(levels[level]))
+                self._append(levels, level + 1, self._parent(levels[level]))
             level += 1
         return _text(levels[level][0].cid)
 
-    @staticmethod
-    def _append(levels: list[list[Link]], level: int, link: Link) -> None:
+    def _append(self, levels: list[list[Link]], level: int, link: Link) -> None:
+        """Append a node, closing full parents on the way up; a full level is closed only when more follows."""
         if level == len(levels):
             levels.append([])
-        if len(levels[level]) == MAX_LINKS:
-            Hasher._append(levels, level + 1, _node(levels[level]))
+        if len(levels[level]) == self._layout.max_links:
+            parent = self._parent(levels[level])
             levels[level] = []
+            self._append(levels, level + 1, parent)
         levels[level].append(link)
+
+    def _leaf(self, chunk: bytes) -> Link:
+        if self._layout.raw_leaves:
+            return self._link(_RAW, chunk, 0, len(chunk))
+        return self._link(_DAG_PB, _wrapped_leaf(chunk), 0, len(chunk))
+
+    def _parent(self, links: list[Link]) -> Link:
+        below = sum(link.total_bytes for link in links)
+        return self._link(_DAG_PB, _node(links), below, sum(link.content_bytes for link in links))
+
+    def _link(self, codec: int, block: bytes, below: int, content: int) -> Link:
+        address = self._layout.address(codec, block)
+        if self._emit is not None:
+            self._emit(address, block)
+        return Link(address, len(block) + below, content)
 
 
 def of_chunks(chunks: Iterable[bytes]) -> str:
