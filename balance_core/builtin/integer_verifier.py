@@ -1,6 +1,6 @@
 """The verifier of the reference backend: it runs the integer model again, and compares.
 
-Its key is the whole integer model, weights included. It proves nothing to anybody who does not run the model.
+Its key is the whole integer model: structure and weights. It proves nothing to anybody who does not run the model.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from typing_extensions import override
 from balance_core import canonical
 from balance_core.contracts import Verifier
 from balance_core.errors import BalanceError, ConfigError, InvalidProof
-from balance_core.records import Context, Digest, Record, SetupTrust, Statement, Tensor, Trust
+from balance_core.integer.interface import STRUCTURE_PART, read_interface, read_structure, structure_bytes
+from balance_core.records import Context, Digest, Record, SetupTrust, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
+    from collections.abc import Sequence
 
     from balance_core.integer.model import IntegerModel
-    from balance_core.integer.model import Node as IntegerNode
-    from balance_core.records import ModelCommitment, Proof, VerifyingKey
+    from balance_core.records import ModelCommitment, Proof, Statement, VerifyingKey
 
 NAME = "integer"
-KEY_PART = "model"
+WEIGHTS_PART = "weights"
 MAX_PROOF_BYTES = 2**26
 """Largest proof that is read."""
 NOTE = "re-execution, no proof: it convinces only those who run the model themselves"
@@ -56,38 +54,15 @@ def seal(circuit_id: str, answers: Sequence[Answer]) -> str:
     return canonical.digest("integer-proof/1", bytes.fromhex(circuit_id), *(answer.to_json() for answer in answers))
 
 
-def read_model(data: bytes) -> IntegerModel:
-    """Read the integer model of a key; raises ConfigError for anything else than one with all its weights."""
-    model = _decoded(data)
-    if len(model.weights) != len(model.weight_nodes):
-        raise ConfigError("the integer model of the key lacks its weights")
-    return model
-
-
 @lru_cache(maxsize=1)
-def _decoded(data: bytes) -> IntegerModel:
-    from balance_core.integer.encoding import loads
+def read_model(structure: bytes, weights: bytes) -> IntegerModel:
+    """Read the integer model of a key; raises InvalidProof for anything else than one with all its weights."""
+    from balance_core.integer.encoding import decode_weights
 
-    return loads(data)
-
-
-def tensor(name: str, node: IntegerNode, integers: np.ndarray) -> Tensor:
-    """Return integers with what they mean."""
-    return Tensor(
-        name=name,
-        shape=tuple(int(n) for n in integers.shape),
-        integers=tuple(integers.reshape(-1).tolist()),
-        numerator=node.scale.numerator,
-        denominator=node.scale.denominator,
-        zero_point=node.zero_point,
-    )
-
-
-def output_tensors(model: IntegerModel, outputs: Mapping[str, np.ndarray], sample: int) -> tuple[Tensor, ...]:
-    """Return what one sample of a batch was answered."""
-    return tuple(
-        tensor(output.name, model.nodes[output.tensor], outputs[output.name][sample]) for output in model.outputs
-    )
+    try:
+        return decode_weights(read_structure(structure), weights)
+    except ConfigError as error:
+        raise InvalidProof(f"the verifying key is broken: {error.message}") from error
 
 
 class IntegerVerifier(Verifier):
@@ -117,12 +92,9 @@ class IntegerVerifier(Verifier):
 
     @staticmethod
     def _model(key: VerifyingKey) -> IntegerModel:
-        if key.backend != NAME or set(key.parts) != {KEY_PART}:
-            raise InvalidProof("a verifying key of this backend holds an integer model and nothing else")
-        try:
-            return read_model(key.parts[KEY_PART])
-        except ConfigError as error:
-            raise InvalidProof(f"the verifying key is broken: {error.message}") from error
+        if key.backend != NAME or set(key.parts) != {STRUCTURE_PART, WEIGHTS_PART}:
+            raise InvalidProof("a verifying key of this backend holds a structure, its weights and nothing else")
+        return read_model(key.parts[STRUCTURE_PART], key.parts[WEIGHTS_PART])
 
 
 def _statement(circuit_id: str, model: IntegerModel, answer: Answer) -> Statement:
@@ -131,20 +103,17 @@ def _statement(circuit_id: str, model: IntegerModel, answer: Answer) -> Statemen
 
     from balance_core.integer.executor import execute_integers
 
-    if len(answer.inputs) != len(model.inputs):
-        raise InvalidProof(f"{len(answer.inputs)} inputs are given, and the model has {len(model.inputs)}")
-    arrays, inputs = {}, []
-    for values, (place, op) in zip(answer.inputs, model.inputs, strict=True):
-        if len(values) != model.facts[place].size:
-            raise InvalidProof(f"input {op.label} has {len(values)} integers, not {model.facts[place].size}")
-        if min(values, default=0) < op.lo or max(values, default=0) > op.hi:
-            raise InvalidProof(f"input {op.label} leaves its interval [{op.lo}, {op.hi}]")
-        arrays[op.label] = np.array(values, dtype=np.int64).reshape(1, *op.to)
-        inputs.append(tensor(op.label, model.nodes[place], arrays[op.label][0]))
+    stated = read_interface(structure_bytes(model)).statement(
+        circuit_id, bytes.fromhex(answer.context), answer.inputs, answer.outputs
+    )
+    arrays = {
+        op.label: np.array(values, dtype=np.int64).reshape(1, *op.to)
+        for values, (_, op) in zip(answer.inputs, model.inputs, strict=True)
+    }
     try:
-        outputs = output_tensors(model, execute_integers(model, arrays).outputs, 0)
+        outputs = execute_integers(model, arrays).outputs
     except BalanceError as error:
         raise InvalidProof(f"the model cannot be run: {error.message}") from error
-    if tuple(output.integers for output in outputs) != answer.outputs:
+    if any(outputs[tensor.name].reshape(-1).tolist() != list(tensor.integers) for tensor in stated.outputs):
         raise InvalidProof("the model answers otherwise")
-    return Statement(circuit_id=circuit_id, context=answer.context, inputs=tuple(inputs), outputs=outputs)
+    return stated

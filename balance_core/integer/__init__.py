@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from balance_core.integer.calibration import Calibration, calibrate, lower
+    from balance_core.integer.calibration import Calibration, calibrate, lower, replay
     from balance_core.integer.encoding import dumps, loads
     from balance_core.integer.executor import Execution, execute, execute_integers
     from balance_core.integer.model import IntegerModel, Node, Output
+    from balance_core.integer.recipe import Recipe
     from balance_core.integer.report import IntegerReport
     from balance_core.integer.settings import IntegerSettings
 
@@ -24,12 +25,14 @@ _HOMES = {
     "IntegerSettings": "settings",
     "Node": "model",
     "Output": "model",
+    "Recipe": "recipe",
     "calibrate": "calibration",
     "dumps": "encoding",
     "execute": "executor",
     "execute_integers": "executor",
     "loads": "encoding",
     "lower": "calibration",
+    "replay": "calibration",
 }
 
 __all__ = [
@@ -40,12 +43,14 @@ __all__ = [
     "IntegerSettings",
     "Node",
     "Output",
+    "Recipe",
     "calibrate",
     "dumps",
     "execute",
     "execute_integers",
     "loads",
     "lower",
+    "replay",
 ]
 
 

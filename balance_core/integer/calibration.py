@@ -10,11 +10,12 @@ import onnx
 
 from balance_core.errors import ConfigError, UnsupportedModel
 from balance_core.integer.executor import execute
-from balance_core.integer.lowering.driver import Lowered, Lowering
+from balance_core.integer.lowering.driver import MALFORMED, Lowered, Lowering
 from balance_core.integer.lowering.folding import FOLDED
 from balance_core.integer.lowering.graph import TooManySamples
 from balance_core.integer.lowering.node import INTEGERS
 from balance_core.integer.operations import Clamp, Input, Lookup
+from balance_core.integer.recipe import AGAIN, Recipe
 from balance_core.integer.report import IntegerReport, LayerReport, Quality
 from balance_core.integer.settings import IntegerSettings
 from balance_core.model import fidelity, ranges, reference
@@ -34,9 +35,10 @@ MAX_REFERENCE = 2**27
 
 @dataclass(frozen=True)
 class Calibration:
-    """An integer model and the report of how it was chosen."""
+    """An integer model, the recipe that makes it again without samples, and the report of how it was chosen."""
 
     model: IntegerModel
+    recipe: Recipe
     report: IntegerReport
 
 
@@ -73,11 +75,12 @@ def _calibrated(
     proto: onnx.ModelProto, batch: dict[str, np.ndarray], settings: IntegerSettings, *, random: bool
 ) -> Calibration:
     """Search on these samples."""
-    floats = reference.run(proto, batch)
+    floats: dict[str, np.ndarray] = {}
     tried: list[Quality] = []
     for bits in [settings.bits] if settings.bits else range(LEAST_BITS, settings.max_bits + 1):
         weight_bits = settings.weight_bits or max(bits, LEAST_WEIGHT_BITS)
-        lowered = Lowering(proto, batch, bits, weight_bits).run()
+        lowered = Lowering(proto, batch, bits, weight_bits).run()  # first of all, for it names what is unsupported
+        floats = floats or reference.run(proto, batch)
         tried.append(_quality(lowered.model, batch, floats, bits, weight_bits))
         if _suffices(tried[-1], settings):
             break
@@ -91,7 +94,24 @@ def _calibrated(
         structure_digest=lowered.model.structure_digest,
         layers=tuple(_layers(proto, lowered, batch)),
     )
-    return Calibration(lowered.model, report)
+    return Calibration(lowered.model, lowered.recipe, report)
+
+
+def replay(proto: onnx.ModelProto, recipe: Recipe) -> IntegerModel:
+    """Return the integer model of a normalised ONNX graph by a recipe, which may come from anybody.
+
+    The model that the recipe was made of gives the same model again, byte for byte; another one of its architecture
+    whose weights keep to the declared ranges gives the same structure. Raises ConfigError that says what does not
+    fit, UnsupportedModel for what has no integer form at all.
+    """
+    try:
+        made = Lowering(proto, recipe, recipe.bits, recipe.weight_bits).run().model
+    except MALFORMED as error:
+        raise ConfigError(f"the recipe makes no integer model of this graph ({error})", hint=AGAIN) from error
+    if made.structure_digest != recipe.structure:
+        reason = "a constant of the structure (a scalar, shape, index or table), a name or the graph differs"
+        raise ConfigError(f"the model has not the structure that the recipe names: {reason}", hint=AGAIN)
+    return made
 
 
 def _batch(

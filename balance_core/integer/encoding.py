@@ -89,15 +89,21 @@ def loads(data: bytes) -> IntegerModel:
     structure, labels, weights = (source.blob(MAX_FILE) for _ in range(3))
     source.end()
     model = _decode_structure(structure, labels)
-    if encode_structure(model) != structure:
-        raise ConfigError("integer model: the structure is not in canonical form")
     if not weights and model.weight_nodes:
         return model
-    return _decode_weights(model, weights)
+    return decode_weights(model, weights)
 
 
-def _decode_structure(structure: memoryview, labels: memoryview) -> IntegerModel:
-    source, texts = Reader(structure, "integer model structure"), Reader(labels, "integer model labels")
+def decode_structure(data: bytes, *, max_size: int = MAX_FILE) -> IntegerModel:
+    """Read a structure from untrusted bytes; raises ConfigError unless they are what `encode_structure` gives."""
+    if len(data) > max_size:
+        raise ConfigError(f"a structure of {len(data)} bytes exceeds the {max_size} allowed")
+    return _decode_structure(memoryview(data), None)
+
+
+def _decode_structure(structure: memoryview, labels: memoryview | None) -> IntegerModel:
+    source = Reader(structure, "integer model structure")
+    texts = None if labels is None else Reader(labels, "integer model labels")
     nodes = []
     for place in range(source.count(MAX_NODES)):
         operation = OPERATIONS[source.uint(len(OPERATIONS) - 1)]
@@ -106,15 +112,20 @@ def _decode_structure(structure: memoryview, labels: memoryview) -> IntegerModel
         if numerator < 1 or denominator < 1 or gcd(numerator, denominator) != 1:
             raise source.fail(f"{numerator}/{denominator} is no scale in lowest terms")
         zero_point = source.sint()
-        label = texts.text(4 * MAX_NAME)
+        label = "" if texts is None else texts.text(4 * MAX_NAME)
         nodes.append(Node(operation.read(source), inputs, Fraction(numerator, denominator), zero_point, label))
     outputs = tuple([Output(source.text(MAX_NAME), source.uint()) for _ in range(source.count(MAX_NODES))])
     source.end()
-    texts.end()
-    return IntegerModel(tuple(nodes), outputs)
+    if texts is not None:
+        texts.end()
+    model = IntegerModel(tuple(nodes), outputs)
+    if encode_structure(model) != structure:
+        raise ConfigError("integer model: the structure is not in canonical form")
+    return model
 
 
-def _decode_weights(model: IntegerModel, data: memoryview) -> IntegerModel:
+def decode_weights(model: IntegerModel, data: bytes | memoryview) -> IntegerModel:
+    """Read a structure's weights from untrusted bytes; raises ConfigError unless `encode_weights` gives them."""
     source = Reader(data, "integer model weights")
     arrays = {}
     for place in model.weight_nodes:

@@ -51,14 +51,10 @@ def execute_integers(
     model: IntegerModel, batch: Mapping[str, np.ndarray], *, intermediates: bool = False
 ) -> Execution:
     """Run a batch of quantised inputs; raises ConfigError for integers outside an input's interval."""
-    _only_known(model, batch)
     if len(model.weights) != len(model.weight_nodes):
         raise ConfigError("this integer model has no weights", hint="load the file that its owner keeps")
-    given = {place: _integers(op, _given(op, batch)) for place, op in model.inputs}
-    sizes = {array.shape[0] for array in given.values()} or {1}
-    if len(sizes) != 1:
-        raise ConfigError(f"the inputs hold batches of different sizes {sorted(sizes)}")
-    size = sizes.pop()
+    given = checked_integers(model, batch)
+    size = len(next(iter(given.values()))) if given else 1
     step = max(1, CHUNK_ELEMENTS // max(1, sum(fact.size for fact in model.facts)))
     parts = [
         _run(model, {place: array[start : start + step] for place, array in given.items()}, keep_all=intermediates)
@@ -72,6 +68,16 @@ def execute_integers(
         outputs[output.name] = integers
         reals[output.name] = dequantise(integers, model.nodes[output.tensor])
     return Execution(outputs, reals, tensors if intermediates else {})
+
+
+def checked_integers(model: IntegerModel, batch: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """Return a batch of quantised inputs as int64, by node; raises ConfigError for what the model does not take."""
+    _only_known(model, batch)
+    given = {place: _integers(op, _given(op, batch)) for place, op in model.inputs}
+    sizes = {array.shape[0] for array in given.values()}
+    if len(sizes) > 1:
+        raise ConfigError(f"the inputs hold batches of different sizes {sorted(sizes)}")
+    return given
 
 
 def quantise(array: np.ndarray, node: Node, op: Input) -> np.ndarray:

@@ -31,3 +31,12 @@ class IntegerSettings(Settings):
     low: Annotated[float, Field(description="least value of the random inputs used when no samples are given")] = 0.0
     high: Annotated[float, Field(description="largest value of those random inputs")] = 1.0
     seed: Annotated[int, Field(ge=0, description="seed of the random inputs used when no samples are given")] = 0
+
+
+class ProvingSettings(IntegerSettings):
+    """The settings of a backend that proves the integer model; a circuit's own hold its recipe."""
+
+    recipe: Annotated[
+        str | None,
+        Field(description="recorded choices that replace calibration; a circuit's settings hold its own"),
+    ] = None

@@ -10,9 +10,12 @@ import numpy as np
 import onnx
 
 from balance_core.errors import UnsupportedModel
+from balance_core.integer.calibration import replay
+from balance_core.integer.encoding import dumps
 from balance_core.integer.executor import execute
 from balance_core.integer.lowering.driver import Lowering
 from balance_core.integer.lowering.rules import load
+from balance_core.integer.recipe import Recipe
 
 BITS = 12
 CONTROL = {
@@ -203,6 +206,8 @@ def _attempt(operator, model, inputs, outputs) -> tuple[str, str]:  # noqa: PLR0
             np.array_equal(lowering.values[o.name], v) for o, v in zip(proto.graph.output, wanted, strict=True)
         )
         return ("passed", "") if same else ("wrong", "folded to another constant")
+    if not _is_replayed(proto, lowered):
+        return "wrong", "its recipe makes another model"
     reals = execute(lowered.model, batch).reals
     operands = [float(np.abs(v).max()) for v in batch.values() if v.dtype.kind == "f"]
     for info, expected in zip(proto.graph.output, wanted, strict=True):
@@ -217,6 +222,12 @@ def _attempt(operator, model, inputs, outputs) -> tuple[str, str]:  # noqa: PLR0
         if error > limit:
             return "wrong", f"{info.name} errs by {error:.3g}, more than {limit:.3g} ({largest:.3g})"
     return "passed", ""
+
+
+def _is_replayed(proto, lowered):
+    """Whether the recipe, as text, makes the same bytes again, without samples."""
+    recipe = Recipe.from_text(lowered.recipe.text())
+    return recipe == lowered.recipe and dumps(replay(proto, recipe)) == dumps(lowered.model)
 
 
 def _prepared(operator, model, inputs, given):

@@ -13,6 +13,7 @@ from balance_core.integer import tables
 from balance_core.integer.lowering.functions import exponentials, logarithm, softmax, square_root, standardised
 from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.lowering.real import Reals
+from balance_core.integer.operations import Input
 
 LENGTHS = [1, 2, 3, 7, 64, 255, 1024]
 
@@ -20,7 +21,8 @@ LENGTHS = [1, 2, 3, 7, 64, 255, 1024]
 def start(integers, lo, hi, scale, bits):
     """Return the arithmetic, and an input whose calibration samples are the integers."""
     reals = Reals(Graph(), bits, bits)
-    x = reals.graph.input("x", np.asarray(integers, dtype=np.int64), lo, hi, Fraction(1), exact=True)
+    samples = np.asarray(integers, dtype=np.int64)
+    x = reals.graph.input(Input("x", samples.shape[1:], lo, hi), samples, Fraction(1), exact=True)
     return reals, Real(x.tensor, scale, x.fact)
 
 

@@ -101,20 +101,20 @@ def test_a_proof_for_another_backend_is_none():
 
 
 def test_a_key_without_weights_is_refused(job):
-    from balance_core.integer.encoding import dumps, loads
-
     model = kit_models().main
     circuit = IntegerBackend().setup(model, samples(model), job)
-    bare = dumps(loads(key(circuit, job).parts["model"]), weights=False)
-    with pytest.raises(InvalidProof, match="lacks its weights"):
-        IntegerVerifier().setup_trust(VerifyingKey("integer", {"model": bare}))
+    parts = key(circuit, job).parts
+    with pytest.raises(InvalidProof, match="the verifying key is broken"):
+        IntegerVerifier().setup_trust(VerifyingKey("integer", {**parts, "weights": b""}))
+    with pytest.raises(InvalidProof, match="a structure, its weights and nothing else"):
+        IntegerVerifier().setup_trust(VerifyingKey("integer", {"structure": parts["structure"]}))
 
 
-@pytest.mark.parametrize("text", ["", "!!", "AAAA", "eJwDAAAAAAE="])
-def test_a_calibration_that_is_none_is_a_config_error(text, job):
+@pytest.mark.parametrize("text", ["", "!!", "{}", "[]", '{"bits":8}', "{" * 10**5, "\ud800"])
+def test_a_recipe_that_is_none_is_a_config_error(text, job):
     model = kit_models().main
-    with pytest.raises(ConfigError, match="calibration"):
-        IntegerBackend(IntegerBackend.settings_class(calibration=text)).setup(model, None, job)
+    with pytest.raises(ConfigError):
+        IntegerBackend(IntegerBackend.settings_class(recipe=text)).setup(model, None, job)
 
 
 def test_it_is_never_chosen_unless_it_is_named(monkeypatch):

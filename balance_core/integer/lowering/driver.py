@@ -24,15 +24,20 @@ from balance_core.integer.lowering.rules.logic import whole_scale
 from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
 from balance_core.integer.lowering.scaling import fit
+from balance_core.integer.operations import Input
+from balance_core.integer.operations.lookup import MAX_TABLE
+from balance_core.integer.recipe import Choices, Recipe, exponent_of, range_of, scale_of
 from balance_core.model import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from balance_core.integer.model import IntegerModel
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """How operands and attributes of files that no checker has seen break the rules of onnx and numpy."""
+INPUT_BITS = 63
+"""Most bits of an input."""
 WHOLE_RANGE = frozenset({"Cast", "CastLike", "DequantizeLinear", "ConvInteger", "MatMulInteger"})
 """Readers of 8-bit inputs that may take every value of the type."""
 
@@ -50,18 +55,20 @@ class Lowered:
     """An integer model, and where the ONNX tensors are in it: as computed, and as narrowed for their readers."""
 
     model: IntegerModel
+    recipe: Recipe
     wide: dict[str, Place]
     narrow: dict[str, Place]
 
 
 class Lowering:
-    """The state of one lowering: the values of the ONNX tensors seen so far."""
+    """The state of one lowering, by samples or by a recipe: the values of the ONNX tensors seen so far."""
 
     def __init__(
-        self, proto: onnx.ModelProto, samples: Mapping[str, np.ndarray], bits: int, weight_bits: int
+        self, proto: onnx.ModelProto, samples: Mapping[str, np.ndarray] | Recipe, bits: int, weight_bits: int
     ) -> None:
         self.proto = proto
-        self.graph = Graph()
+        self.choices = Choices(samples if isinstance(samples, Recipe) else None)
+        self.graph = Graph(self.choices)
         self.reals = Reals(self.graph, bits, weight_bits)
         self.bits = bits
         self.values: dict[str, Value] = {}
@@ -73,7 +80,7 @@ class Lowering:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node.op_type)
         self._tables: dict[int, tuple[Curve, Real]] = {}
-        self.samples = samples
+        self.samples = {} if isinstance(samples, Recipe) else samples
 
     def run(self) -> Lowered:
         """Lower the whole graph; raises UnsupportedModel with every node that cannot be."""
@@ -81,9 +88,12 @@ class Lowering:
         self._refuse_unknown()
         for tensor in graph.initializer:
             try:
-                self.values[tensor.name] = numpy_helper.to_array(tensor)
+                array = numpy_helper.to_array(tensor)
             except MALFORMED as error:
                 raise UnsupportedModel(f"weight {tensor.name} cannot be read ({error})") from error
+            if array.dtype.kind == "c":
+                raise UnsupportedModel(f"weight {tensor.name} is complex")
+            self.values[tensor.name] = array
         for info in graph.input:
             if info.name not in self.values:
                 self._input(info)
@@ -99,7 +109,14 @@ class Lowering:
             for places, x in ((wide, found), (narrow, self.reals.narrowed(found))):
                 if x is not None and x.tensor in moved:
                     places[name] = Place(moved[x.tensor], x.scale)
-        return Lowered(model, wide, narrow)
+        self.choices.finish()
+        recipe = Recipe(
+            bits=self.bits,
+            weight_bits=self.reals.weight_bits,
+            structure=model.structure_digest,
+            choices=tuple(self.choices.taken),
+        )
+        return Lowered(model, recipe, wide, narrow)
 
     def _output(self, name: str) -> Real:
         value = self.values.get(name)
@@ -139,33 +156,47 @@ class Lowering:
         name = info.name
         if info.type.WhichOneof("value") != "tensor_type":
             raise UnsupportedModel(f"input {name} is no tensor")
-        if name not in self.samples:
-            raise UnsupportedModel(f"input {name} has no calibration samples")
-        samples = np.asarray(self.samples[name])
         kind = info.type.tensor_type.elem_type
         if kind not in INTEGERS | FLOATS:
             raise UnsupportedModel(f"input {name} is of type {onnx.TensorProto.DataType.Name(kind)}")
+        declared = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        samples = None if self.choices.replaying else self._samples(name, declared)
+        shape = declared if samples is None else samples.shape[1:]
+        self.graph.label = name
+
+        def choose() -> tuple[int, ...]:
+            if samples is None:
+                raise UnsupportedModel(f"input {name} has no calibration samples")
+            return (self._integer_range if kind in INTEGERS else self._real_range)(name, samples, kind)
+
+        try:
+            chosen = self.graph.take("input", choose)
+            scale = scale_of(chosen, name)
+            low, high = range_of(chosen, INPUT_BITS, name)
+            op = Input(name, tuple(int(n) for n in shape), low, high)
+            self.values[name] = self.graph.input(op, samples, scale, exact=kind in INTEGERS)
+        except MALFORMED as error:
+            raise UnsupportedModel(f"input {name}: {error}") from error
+
+    def _samples(self, name: str, declared: Sequence[int]) -> np.ndarray:
+        """Return an input's calibration samples; raises UnsupportedModel for other shapes than the model's."""
+        if name not in self.samples:
+            raise UnsupportedModel(f"input {name} has no calibration samples")
+        samples = np.asarray(self.samples[name])
         if not samples.size:
             raise UnsupportedModel(f"input {name} is empty")
-        declared = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
         if len(declared) != samples.ndim - 1 or any(
             n not in {0, m} for n, m in zip(declared, samples.shape[1:], strict=True)
         ):
             raise UnsupportedModel(
                 f"samples of input {name} have shape {samples.shape[1:]}, the model takes {declared}"
             )
-        self.graph.label = name
-        try:
-            if kind in INTEGERS:
-                lo, hi = self._integer_range(name, samples, kind)
-                self.values[name] = self.graph.input(name, samples, lo, hi, Fraction(1), exact=True)
-            else:
-                self.values[name] = self._real_input(name, samples.astype(np.float64))
-        except MALFORMED as error:
-            raise UnsupportedModel(f"input {name}: {error}") from error
+        return samples
 
-    def _real_input(self, name: str, reals: np.ndarray) -> Real:
+    def _real_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int, int]:
         """Choose the scale of a real input: by its range, or finer where what reads it needs that."""
+        del kind
+        reals = samples.astype(np.float64)
         if not np.isfinite(reals).all():
             raise Inadmissible("the samples hold infinities or NaN")
         low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
@@ -179,19 +210,19 @@ class Lowering:
             if finer is not None and finer < scale:
                 span = max(high, Fraction(0)) - min(low, Fraction(0))
                 scale, least, most = fit(low, high, int(span / finer + 1).bit_length())
-        return self.graph.input(name, reals, least, most, scale, exact=False)
+        return exponent_of(scale), least, most
 
-    def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int]:
+    def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int, int]:
         """Choose the interval of an integer input: declared, or seen (up to a power of two), within the type."""
         least, most = integer_limits(kind)
         known = ranges.declared(self.proto, name)
         if known is not None:
-            return max(least, int(known[0])), min(most, int(known[1]))
+            return 0, max(least, int(known[0])), min(most, int(known[1]))
         if most - least < 2**8 and WHOLE_RANGE.issuperset(self.readers.get(name, ())):
-            return least, most
+            return 0, least, most
         low, high = int(samples.min()), int(samples.max())
         bound = 1 << max(high, -low - 1, 1).bit_length()
-        return max(least, -bound if low < 0 else 0), min(most, bound - 1)
+        return 0, max(least, -bound if low < 0 else 0), min(most, bound - 1)
 
     def _node(self, proto: onnx.NodeProto) -> None:
         operands = [self.values.get(name) if name else None for name in proto.input]
@@ -255,9 +286,10 @@ class Lowering:
         if not value.exact or value.scale != 1:
             raise Inadmissible("an ONNX integer would be rounded")
         low, high = integer_limits(kind)
-        seen = self.graph.samples(value)
-        if int(seen.min()) < low or int(seen.max()) > high:
-            raise Inadmissible(f"a calibration sample wraps around in {onnx.TensorProto.DataType.Name(kind)}")
+        if not self.choices.replaying:
+            seen = self.graph.samples(value)
+            if int(seen.min()) < low or int(seen.max()) > high:
+                raise Inadmissible(f"a calibration sample wraps around in {onnx.TensorProto.DataType.Name(kind)}")
         return self.reals.clamp(value, low, high)
 
     def materialise(self, value: Value) -> Real:
@@ -279,6 +311,8 @@ class Lowering:
         given = curve.source
         source = self.reals.narrow(Real(given.tensor, given.scale, given.fact))
         first, last = source.fact.lo, source.fact.hi
+        if last - first >= MAX_TABLE:
+            raise Inadmissible(f"a table of {last - first + 1} entries exceeds the {MAX_TABLE} allowed")
         values = tables.entries(curve.function, first, last, source.scale)
         known = [value for value in values if value is not None]
         if not known:
@@ -288,9 +322,16 @@ class Lowering:
             if whole and max(known) - min(known) < 2**self.bits:
                 entries = tables.rounded(values, Fraction(1), int(min(known)), int(max(known)))
                 return self.reals.table(source, first, entries, Fraction(1), exact=True)
-        seen = np.unique(self.graph.samples(source)) - first
-        reached = [value for value in (values[int(i)] for i in seen) if value is not None] or known
-        scale, lo, hi = fit(Fraction(min(reached)), Fraction(max(reached)), self.bits)
+
+        def choose() -> tuple[int, ...]:
+            seen = np.unique(self.graph.samples(source)) - first
+            reached = [value for value in (values[int(i)] for i in seen) if value is not None] or known
+            scale, lo, hi = fit(Fraction(min(reached)), Fraction(max(reached)), self.bits)
+            return exponent_of(scale), lo, hi
+
+        chosen = self.graph.take("table", choose)
+        scale = scale_of(chosen, self.graph.label)
+        lo, hi = range_of(chosen, self.bits, self.graph.label)
         return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
 
 

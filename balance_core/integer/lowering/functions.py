@@ -77,12 +77,19 @@ def exponent(r: Reals, x: Real, axes: Sequence[int]) -> Real:
     So a mask, which adds a huge negative number, costs no precision.
     """
     bits = min(16, r.bits + GUARD)
-    seen = r.graph.samples(x)
+    if x.exact or x.fact.bits <= bits:
+        return x
     unit_bits = r.bits + GUARD + (int(np.prod([x.shape[a] for a in axes])) - 1).bit_length()
     with localcontext(tables.context()):
         reach = int(_reach(unit_bits) / tables.exact(x.scale)) + 1
-    floor = int(seen.max(axis=tuple(a + 1 for a in axes)).min()) - reach
-    return r.narrow(x, bits, low=floor) if int(seen.min()) < floor else r.narrow(x, bits)
+
+    def choose() -> tuple[int, ...]:
+        seen = r.graph.samples(x)
+        floor = int(seen.max(axis=tuple(a + 1 for a in axes)).min()) - reach
+        return (floor,) if int(seen.min()) < floor else ()
+
+    chosen = r.graph.take("floor", choose)
+    return r.narrow(x, bits, low=chosen[0] if chosen else None)
 
 
 def softmax(r: Reals, x: Real, axes: Sequence[int]) -> Real:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from balance_core.errors import ConfigError
 from balance_core.integer.facts import SAFE, Inadmissible, check_shape
 from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.lowering.scaling import (
@@ -35,12 +36,15 @@ from balance_core.integer.operations import (
     Sum,
     Wire,
 )
+from balance_core.integer.recipe import AGAIN, exponent_of, only, range_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HEADROOM = 4
 """Bits by which a narrow tensor is refined before a constant that its scale cannot hold is added."""
+COARSENING = 8
+"""How many times coarser than its best scale a retrained weight may be rounded: by 3 of its bits."""
 RATIO_BITS = 20
 """Precision, in bits, of the ratio of two scales that have no simple ratio."""
 
@@ -61,13 +65,20 @@ class Reals:
         reals = finite(array)
         largest = float(np.abs(reals).max())
         limit = (1 << ((bits or self.weight_bits) - 1)) - 1
-        if largest <= limit and bool((reals == np.rint(reals)).all()):
-            return self.graph.weight(reals.astype(np.int64), Fraction(1))
-        scale = power_of_two_at_least(Fraction(largest) / limit)
-        integers = np.clip(to_integers(reals, scale), -limit, limit)
-        spare = int(np.gcd.reduce(np.abs(integers).reshape(-1)))
-        spare &= -spare  # a power of two that divides all: fewer bits hold the same values
-        return self.graph.weight(integers // spare, scale * spare)
+
+        def choose() -> tuple[int, ...]:
+            if largest <= limit and bool((reals == np.rint(reals)).all()):
+                return (0,)
+            scale = power_of_two_at_least(Fraction(largest) / limit)
+            spare = int(np.gcd.reduce(np.abs(to_integers(reals, scale)).reshape(-1)))
+            return (exponent_of(scale * (spare & -spare)),)  # a power of two divides all: fewer bits hold the same
+
+        scale = scale_of(self.graph.take("scale", choose), self.graph.label)
+        coarsest = COARSENING * power_of_two_at_least(Fraction(largest) / limit) if largest else scale
+        if self.graph.choices.replaying and scale > coarsest and not representable(reals, scale):
+            reason = f"the recipe's scale of {float(scale):.3g} is too coarse for weights of {self.graph.label}"
+            raise ConfigError(reason, hint=AGAIN)
+        return self.graph.weight(to_integers(reals, scale), scale)
 
     def constant_at(self, array: np.ndarray, scale: Fraction) -> Real:
         """Quantise a constant term at a given scale."""
@@ -105,9 +116,15 @@ class Reals:
         return min(found, key=lambda known: known.fact.bits, default=None)
 
     def _narrowed(self, x: Real, budget: int, low: int | None) -> Real:
-        seen = self.graph.samples(x)
-        least_seen = int(seen.min()) if low is None else max(int(seen.min()), low)
-        scale, least, most = fit(least_seen * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
+        def choose() -> tuple[int, ...]:
+            seen = self.graph.samples(x)
+            least_seen = int(seen.min()) if low is None else max(int(seen.min()), low)
+            scale, least, most = fit(least_seen * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
+            return (least, most) if scale == x.scale else (exponent_of(scale), least, most)
+
+        chosen = self.graph.take("narrow", choose)
+        scale = x.scale if len(chosen) == 2 else scale_of(chosen, self.graph.label)
+        least, most = range_of(chosen, budget, self.graph.label)
         source, lo, hi = self._below_clamp(x)
         if lo is not None and hi is not None:
             ratio = x.scale / scale
@@ -243,18 +260,37 @@ class Reals:
 
     def add_constant(self, x: Real, array: np.ndarray) -> Real:
         """Add a constant term; a scale too coarse for the constant is refined first."""
-        if not np.any(array):
-            return self.expand(x, np.broadcast_shapes(x.shape, array.shape))
         reals = finite(array)
-        coarse = x.exact or x.fact.bits <= self.bits + HEADROOM
-        if coarse and not representable(reals, x.scale):
-            target = x.scale / 2**HEADROOM
-            if x.exact:
-                span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
-                target = min(target, power_of_two_at_least(span / 2 ** (self.bits + 1)))
-            x = self.to_scale(Real(x.tensor, x.scale, x.fact), target)
+        chosen = self.graph.take("term", lambda: self._refinement(x, reals))
+        if not chosen:
+            if np.any(array):
+                reason = f"the recipe is of a model where {self.graph.label} adds nothing, and here it does"
+                raise ConfigError(reason, hint=AGAIN)
+            return self.expand(x, np.broadcast_shapes(x.shape, array.shape))
+        if len(chosen) == 2:
+            x = self.to_scale(Real(x.tensor, x.scale, x.fact), scale_of(chosen[1:], self.graph.label))
+        elif only(chosen, 0, HEADROOM, self.graph.label):
+            x = self.to_scale(Real(x.tensor, x.scale, x.fact), x.scale / 2 ** chosen[0])
+        elif x.exact and not representable(reals, x.scale):
+            raise ConfigError(
+                f"{self.graph.label} adds whole numbers by the recipe, and here it does not", hint=AGAIN
+            )
         a, b = self.aligned_rank(x, self.constant_at(reals, x.scale))
         return self.graph.emit(Add(), a, b, scale=x.scale, exact=x.exact)
+
+    def _refinement(self, x: Real, reals: np.ndarray) -> tuple[int, ...]:
+        """Choose how a constant is added: () for zeros, the bits by which the scale is refined, or (0, exponent)."""
+        if not np.any(reals):
+            return ()
+        coarse = x.exact or x.fact.bits <= self.bits + HEADROOM
+        if not coarse or representable(reals, x.scale):
+            return (0,)
+        if x.exact:
+            span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
+            target = power_of_two_at_least(span / 2 ** (self.bits + 1))
+            if target < x.scale / 2**HEADROOM:
+                return (0, exponent_of(target))
+        return (HEADROOM,)
 
     def times(self, x: Real, factor: float | Fraction) -> Real:
         """Multiply by a scalar constant, which costs nothing: the scale takes it."""
@@ -273,11 +309,18 @@ class Reals:
     def mul_constant(self, x: Real, array: np.ndarray) -> Real:
         """Multiply by a constant tensor."""
         values = np.unique(array)
-        if values.size == 1 and not x.exact:
+        if not x.exact and self._is_uniform(values):
             return self.expand(
                 self.times(x, Fraction(float(values[0]))), np.broadcast_shapes(x.shape, np.shape(array))
             )
         return self.mul(x, self.weight(array)) if not x.exact else self.product_of_integers(x, array)
+
+    def _is_uniform(self, values: np.ndarray) -> bool:
+        """Whether a factor of these distinct values is one scalar for the scale; in a replay, as the recipe says."""
+        uniform = only(self.graph.take("uniform", lambda: (int(values.size == 1),)), 0, 1, self.graph.label)
+        if uniform and values.size != 1:
+            raise ConfigError(f"the factors of {self.graph.label} are all equal by the recipe", hint=AGAIN)
+        return bool(uniform)
 
     def product_of_integers(self, x: Real, array: np.ndarray) -> Real:
         """Multiply an ONNX integer by a constant, exactly when that is an integer too."""
@@ -379,11 +422,14 @@ class Reals:
     def divide(self, x: Real, y: Real, bits: int) -> Real:
         """Divide by a positive y, with at least `bits` fractional bits of a quotient near the largest seen."""
         a, b = self.aligned_rank(x, y)
-        seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
-        largest = float((np.abs(seen_x) / np.maximum(seen_y, 1)).max())
-        shift = bits - int(np.frexp(largest)[1])  # frexp: largest < 2^exponent
-        room = (SAFE // (4 * max(1, a.fact.magnitude))).bit_length() - 1
-        shift = max(0, min(shift, room))
+        room = max(0, (SAFE // (4 * max(1, a.fact.magnitude))).bit_length() - 1)
+
+        def choose() -> tuple[int, ...]:
+            seen_x, seen_y = self.graph.samples(a), self.graph.samples(b)
+            largest = float((np.abs(seen_x) / np.maximum(seen_y, 1)).max())
+            return (max(0, min(bits - int(np.frexp(largest)[1]), room)),)  # frexp: largest < 2^exponent
+
+        shift = only(self.graph.take("shift", choose), 0, room, self.graph.label)
         wide = self.times_integer(Real(a.tensor, a.scale, a.fact), 2**shift)
         return self.graph.emit(Divide(), wide, b, scale=wide.scale / b.scale)
 

@@ -1,0 +1,307 @@
+"""The base of backends that prove the integer model: all that is the same, whatever the proof system.
+
+A proof system adds four things: what a structure costs, keys, a commitment to the weights where the key does not bind
+them, and proofs of integers. The integer model comes from the model itself, from the recipe in the settings, or from
+calibration; the circuit's settings then hold its recipe. `docs/plugin-authors.md` has an example.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
+
+from balance_core.contracts import ProofBackend
+from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
+from balance_core.integer.interface import STRUCTURE_PART, Interface, structure_bytes
+from balance_core.integer.settings import ProvingSettings
+from balance_core.records import Circuit, Commitment, ModelCommitment, Opening, Proof, SetupTrust
+from balance_core.stages import NodeProblem, Support
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from balance_core.contracts import Batch, Job, Request, Samples
+    from balance_core.integer.model import IntegerModel
+    from balance_core.model import Model
+    from balance_core.records import Tensor
+
+INTEGER_PART = "integer"
+"""The integer model with its weights: proving part of a circuit whose key binds them, else blob of the opening."""
+CHECKED_SAMPLES = 2
+CHECKED_BITS = 8
+"""How many random inputs, and which bits, `check` lowers with where no recipe and no bits are set."""
+
+Facts = dict[str, int | float | str | bool]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a proof system makes of a structure: parts of the verifying key, what proving needs, and the trust."""
+
+    key: Mapping[str, bytes]
+    setup_trust: SetupTrust
+    proving: Mapping[str, bytes | Path] = field(default_factory=dict)
+    """Files lie in the job's scratch folder; they are handed over."""
+    facts: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IntegerRequest:
+    """One request as integers: the context of 32 bytes, and one int64 array of the model's shape for each input."""
+
+    context: bytes
+    inputs: tuple[np.ndarray, ...]
+    """In the order of `Interface.inputs`, each integer within its interval."""
+
+    def batch(self, model: IntegerModel) -> dict[str, np.ndarray]:
+        """Return the inputs as `execute_integers` takes them."""
+        return {op.label: array[None] for (_, op), array in zip(model.inputs, self.inputs, strict=True)}
+
+
+class IntegerProofBackend(ProofBackend):
+    """A backend that proves what the integer model computes, bit for bit.
+
+    The verifying key holds the structure as the part `structure`, beside the parts that the proof system adds; the
+    weights are in the key, or only under the model commitment (`key_binds_weights`). Nothing that depends on weights
+    that the key does not bind is ever put into the circuit.
+    """
+
+    name: ClassVar[str]
+    """The backend's name, as its entry points have it."""
+    settings_class = ProvingSettings
+    settings: ProvingSettings
+
+    @property
+    def key_binds_weights(self) -> bool:
+        """Whether the verifying key binds the weights; else `commit_weights` must. May depend on the settings."""
+        return True
+
+    # What a proof system supplies
+
+    @abstractmethod
+    def estimate(self, structure: IntegerModel) -> Support:
+        """Say what the structure costs, and which of its nodes cannot be proven; cheap and without side effects.
+
+        `check` asks it of a structure of the right shapes and, unless the settings hold `bits` or a recipe, 8 bits.
+        """
+
+    @abstractmethod
+    def make_keys(self, integer: IntegerModel, job: Job) -> Keys:
+        """Make the keys of an integer model, which has its weights if the key binds them, and else no weights.
+
+        Labels of nodes (for messages) must not change the key.
+        """
+
+    def commit_weights(
+        self, circuit: Circuit, integer: IntegerModel, job: Job
+    ) -> tuple[bytes, Mapping[str, bytes | Path]]:
+        """Return the public commitment to the weights, and secret blobs of its opening, where no key binds them."""
+        raise NotImplementedError(f"{self.name} leaves the weights unbound")
+
+    @abstractmethod
+    def prove_integers(
+        self, circuit: Circuit, opening: Opening, integer: IntegerModel, requests: Sequence[IntegerRequest], job: Job
+    ) -> bytes:
+        """Prove the answers to the requests (exactly one, without the `batch` capability); return the proof's bytes.
+
+        `integer` has its weights.
+        """
+
+    # What is the same for all
+
+    @override
+    def check(self, model: Model) -> Support:
+        try:
+            structure = self._tried(model)
+        except UnsupportedModel as error:
+            return Support(problems=tuple(NodeProblem(**issue._asdict()) for issue in error.issues))
+        return self.estimate(structure)
+
+    @override
+    def setup(self, model: Model, samples: Samples | None, job: Job) -> Circuit:
+        job.progress("lowering to integers")
+        integer, settings, facts = self._lowered(model, samples)
+        self._refuse(integer)
+        keys = self.make_keys(integer if self.key_binds_weights else integer.structure_only(), job)
+        key = {STRUCTURE_PART: structure_bytes(integer), **keys.key}
+        proving = dict(keys.proving)
+        if self.key_binds_weights:
+            from balance_core.integer.encoding import dumps
+
+            proving[INTEGER_PART] = dumps(integer)
+        return Circuit(
+            backend=self.name,
+            backend_version=self.version,
+            model_id=model.model_id,
+            settings=settings.model_dump(mode="json"),
+            inputs=model.inputs,
+            outputs=model.outputs,
+            setup_trust=keys.setup_trust,
+            key=_published(job, key),
+            proving=_published(job, proving),
+            facts={**facts, **keys.facts},
+        )
+
+    @override
+    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
+        if self.key_binds_weights:
+            return Commitment()
+        from balance_core.integer.encoding import dumps
+
+        integer = self._of_circuit(circuit, model, job)
+        public, secret = self.commit_weights(circuit, integer, job)
+        blobs = _published(job, {**secret, INTEGER_PART: dumps(integer)})
+        return Commitment(public=ModelCommitment(backend=self.name, data=public.hex()), opening=Opening(blobs=blobs))
+
+    @override
+    def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        from balance_core.model.integers import run
+
+        integer = self.integer_model(circuit, opening, job)
+        job.progress("running the integer model")
+        outputs = run(integer, inputs).outputs
+        ports = Interface.of(integer).outputs
+        count = len(next(iter(outputs.values())))
+        return [
+            tuple(port.tensor(outputs[port.name][sample].reshape(-1).tolist()) for port in ports)
+            for sample in range(count)
+        ]
+
+    @override
+    def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:
+        if not requests or (len(requests) != 1 and not self.capabilities.batch):
+            allowed = "at least one request" if self.capabilities.batch else "exactly one request"
+            raise ConfigError(f"{self.name} answers {allowed} with a proof, not {len(requests)}")
+        integer = self.integer_model(circuit, opening, job)
+        given = [_integers(integer, request) for request in requests]
+        return Proof(self.name, self.prove_integers(circuit, opening, integer, given, job))
+
+    def integer_model(self, circuit: Circuit, opening: Opening, job: Job) -> IntegerModel:
+        """Return the integer model with its weights, as the provider keeps it."""
+        from balance_core.integer.encoding import loads
+
+        address = circuit.proving.get(INTEGER_PART) or (opening or Opening()).blobs.get(INTEGER_PART)
+        if address is None:
+            raise ConfigError(
+                "neither circuit nor opening holds the weights",
+                hint="prove in the workspace in which the model was set up",
+            )
+        return loads(job.path(address).read_bytes())
+
+    # How the integer model is had
+
+    def _lowered(self, model: Model, samples: Samples | None) -> tuple[IntegerModel, ProvingSettings, Facts]:
+        """Return the integer model, the settings that make it again without samples, and facts about it."""
+        from balance_core.integer.calibration import calibrate
+
+        facts: Facts = {}
+        known = _known(model, self.settings)
+        if known is not None:
+            return known, self.settings, {**facts, **_facts(known)}
+        try:
+            made = calibrate(model.proto(), None if samples is None else samples.inputs, self.settings)
+        except UnsupportedModel as error:
+            raise _named(model, error) from error
+        chosen = made.report.chosen
+        facts = {
+            "bits": chosen.bits,
+            "weight_bits": chosen.weight_bits,
+            "mean_bits": round(made.report.mean_bits, 2),
+            "calibration_samples": made.report.samples,
+            "calibrated_on_random_inputs": made.report.random_inputs,
+            "accuracy_reached": made.report.suffices,
+        }
+        again = self.settings.model_copy(update={"recipe": made.recipe.text()})
+        return made.model, again, {**facts, **_facts(made.model)}
+
+    def _of_circuit(self, circuit: Circuit, model: Model, job: Job) -> IntegerModel:
+        """Return a model's integers under an existing circuit, whose structure they have."""
+        parsed = self.settings_class.parse(circuit.settings, owner=self.name)
+        integer = _known(model, parsed)
+        if integer is None:
+            raise ConfigError("the circuit's settings hold no recipe", hint="set the model up again")
+        if structure_bytes(integer) != job.path(circuit.key[STRUCTURE_PART]).read_bytes():
+            raise ConfigError("the model has another structure than the circuit", hint="set the model up again")
+        return integer
+
+    def _tried(self, model: Model) -> IntegerModel:
+        """Return a structure like the one that `setup` makes; raises UnsupportedModel with every node at fault."""
+        known = _known(model, self.settings)
+        if known is not None:
+            return known.structure_only()
+        from balance_core.integer.calibration import random_inputs
+        from balance_core.integer.lowering.driver import Lowering
+        from balance_core.integer.lowering.graph import TooManySamples
+
+        proto = model.proto()
+        bits = self.settings.bits or CHECKED_BITS
+        try:
+            batch = {name: array[:CHECKED_SAMPLES] for name, array in random_inputs(proto, self.settings).items()}
+            return Lowering(proto, batch, bits, self.settings.weight_bits or max(bits, CHECKED_BITS)).run().model
+        except TooManySamples as error:
+            raise _named(model, UnsupportedModel(f"the model is too large: {error}")) from None
+        except UnsupportedModel as error:
+            raise _named(model, error) from error
+
+    def _refuse(self, integer: IntegerModel) -> None:
+        problems = self.estimate(integer.structure_only()).problems
+        if problems:
+            issues = [NodeIssue(p.node, p.operator, p.reason, p.mend) for p in problems]
+            raise UnsupportedModel(f"{self.name} cannot prove this model", issues=issues)
+
+
+def _known(model: Model, settings: ProvingSettings) -> IntegerModel | None:
+    """Return the integer model where nothing is left to choose: it is given, or the settings hold a recipe."""
+    from balance_core.integer.encoding import loads
+
+    if model.integer is not None:
+        return loads(model.integer)
+    if settings.recipe is None:
+        return None
+    from balance_core.integer.calibration import replay
+    from balance_core.integer.recipe import Recipe
+
+    try:
+        return replay(model.proto(), Recipe.from_text(settings.recipe))
+    except UnsupportedModel as error:
+        raise _named(model, error) from error
+
+
+def _facts(integer: IntegerModel) -> Facts:
+    return {"nodes": len(integer.nodes), "structure": integer.structure_digest}
+
+
+def _named(model: Model, error: UnsupportedModel) -> UnsupportedModel:
+    """Return the error with the nodes at fault; where none is to blame, with the model itself."""
+    if error.issues:
+        return error
+    return UnsupportedModel(
+        "the model has no integer form", issues=[NodeIssue(model.name, "model", error.message)], hint=error.hint
+    )
+
+
+def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:
+    from balance_core.integer.executor import checked_integers
+    from balance_core.model.integers import quantised
+
+    batch = quantised(integer, {name: array[None] for name, array in request.inputs.items()})
+    given = checked_integers(integer, batch)
+    return IntegerRequest(request.context, tuple(given[place][0] for place, _ in integer.inputs))
+
+
+def _published(job: Job, parts: Mapping[str, bytes | Path]) -> dict[str, str]:
+    published = {}
+    for name, content in parts.items():
+        path = job.scratch / f"{name}.part"
+        if isinstance(content, Path):
+            path = content
+        else:
+            path.write_bytes(content)
+        published[name] = job.publish(path)
+    return published
