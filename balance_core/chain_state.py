@@ -1,7 +1,8 @@
 """What a chain's entries amount to: one pure function from a state and an event to the next state.
 
 docs/chain-states.md is the specification. Every chain, the embedded ledger and a contract alike, reaches the state
-that `reduce` reaches, and refuses what it refuses. Nothing here reads a clock, a file or another chain.
+that `reduce` reaches, and refuses what it refuses. Nothing here reads a clock, a file or another chain: what time it
+is, and whether the chain checked a proof, the chain says with the event. The rules of claims are in `claim_state`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from balance_core import canonical
-from balance_core.chain import Attestation, ChainRecord, ProofRecord, Revocation, Standing
+from balance_core.chain import Attestation, ChainRecord, ProofRecord, Revocation, Standing, Verification
+from balance_core.claim_state import decide_claim, is_proof_of_claim
 from balance_core.errors import Rejected
 from balance_core.records import Registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from balance_core.claim_state import ClaimState
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Event:
 
     record: ChainRecord
     signer: str
+    time: int = 0
+    """When the chain ordered it, in seconds; it never goes back. 0 on a chain that says so only where it matters."""
+    checked: bool = False
+    """Whether the chain has just checked the proof that a Verification tells of."""
 
     @property
     def event_id(self) -> bytes:
@@ -43,11 +51,12 @@ class Verdict(StrEnum):
 
 
 class ProofStatus(StrEnum):
-    """What named validators make of a proof. None of these means that the chain checked anything."""
+    """What the chain, or else named validators, make of a proof. Only `verified` means that the chain checked it."""
 
     SUBMITTED = "submitted"
     ATTESTED = "attested"
     DISPUTED = "disputed"
+    VERIFIED = "verified"
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,18 @@ class ProofState:
     record: ProofRecord
     position: int
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verified: bool = False
+    """Whether the chain checked it."""
 
     def status(self, validators: Iterable[str], quorum: int = 1) -> ProofStatus:
+        """Say how the proof stands for whoever trusts the named validators; what the chain checked needs no trust."""
+        return ProofStatus.VERIFIED if self.verified else self._attested_by(validators, quorum)
+
+    def is_attested(self, validators: Iterable[str], quorum: int) -> bool:
+        """Say whether `quorum` of the named validators say valid, and none says invalid."""
+        return self._attested_by(validators, quorum) is ProofStatus.ATTESTED
+
+    def _attested_by(self, validators: Iterable[str], quorum: int) -> ProofStatus:
         """Say what the named validators amount to: one that says invalid disputes, `quorum` that say valid attest."""
         words = [self.verdicts[validator] for validator in set(validators) if validator in self.verdicts]
         if Verdict.INVALID in words:
@@ -94,6 +113,14 @@ class State:
     """By proof_id."""
     events: Mapping[bytes, int] = field(default_factory=dict)
     """The position of every event, by event_id."""
+    claims: Mapping[str, ClaimState] = field(default_factory=dict)
+    """By proof_id."""
+    credits: Mapping[str, int] = field(default_factory=dict)
+    """What each account can withdraw; under `claim_state.NOBODY`, what was burnt."""
+    withdrawals: Mapping[str, int] = field(default_factory=dict)
+    """How many times each account has withdrawn."""
+    time: int = 0
+    """That of the newest event that told one."""
 
     @property
     def length(self) -> int:
@@ -114,6 +141,10 @@ def reduce(state: State, event: Event) -> State:
         names={**state.names, **change.names},
         proofs={**state.proofs, **change.proofs},
         events={**state.events, **change.events},
+        claims={**state.claims, **change.claims},
+        credits={**state.credits, **change.credits},
+        withdrawals={**state.withdrawals, **change.withdrawals},
+        time=max(state.time, change.time),
     )
 
 
@@ -126,14 +157,11 @@ class Replay:
         self._names: dict[tuple[str, str], str] = {}
         self._proofs: dict[str, ProofState] = {}
         self._events: dict[bytes, int] = {}
-        self.state = State(
-            MappingProxyType(self._registrations),
-            MappingProxyType(self._lines),
-            MappingProxyType(self._names),
-            MappingProxyType(self._proofs),
-            MappingProxyType(self._events),
-        )
-        """A live view."""
+        self._claims: dict[str, ClaimState] = {}
+        self._credits: dict[str, int] = {}
+        self._withdrawals: dict[str, int] = {}
+        self.state = self._view(time=0)
+        """A live view, but for its time: take it anew after each event."""
 
     def apply(self, change: State) -> None:
         """Take over what `decide` returned."""
@@ -142,6 +170,24 @@ class Replay:
         self._names.update(change.names)
         self._proofs.update(change.proofs)
         self._events.update(change.events)
+        self._claims.update(change.claims)
+        self._credits.update(change.credits)
+        self._withdrawals.update(change.withdrawals)
+        if change.time > self.state.time:
+            self.state = self._view(change.time)
+
+    def _view(self, time: int) -> State:
+        return State(
+            MappingProxyType(self._registrations),
+            MappingProxyType(self._lines),
+            MappingProxyType(self._names),
+            MappingProxyType(self._proofs),
+            MappingProxyType(self._events),
+            MappingProxyType(self._claims),
+            MappingProxyType(self._credits),
+            MappingProxyType(self._withdrawals),
+            time,
+        )
 
 
 def decide(state: State, event: Event) -> State:
@@ -157,9 +203,14 @@ def decide(state: State, event: Event) -> State:
         change = _revoke(state, record, event.signer)
     elif isinstance(record, ProofRecord):
         change = _submit(state, record, event.signer)
-    else:
+    elif isinstance(record, Attestation):
         change = _attest(state, record, event.signer)
-    return replace(change, events={event.event_id: state.length + 1})
+    elif isinstance(record, Verification):
+        change = _verify(state, record, checked=event.checked)
+    else:
+        claims = decide_claim(state, event, record)
+        change = State(claims=claims.claims, credits=claims.credits, withdrawals=claims.withdrawals)
+    return replace(change, events={event.event_id: state.length + 1}, time=event.time)
 
 
 def _refuse_revoked(state: State, record: Registration) -> None:
@@ -270,7 +321,7 @@ def _revoke(state: State, revocation: Revocation, signer: str) -> State:
 
 def _submit(state: State, record: ProofRecord, signer: str) -> State:
     found = _known(state, record.registration_id)
-    if found.standing is not Standing.ACTIVE:
+    if not is_proof_of_claim(state, record) and found.standing is not Standing.ACTIVE:
         newest = f"; its successor is {found.successor}" if found.successor else ""
         raise Rejected(f"registration {record.registration_id} is {found.standing} and takes no proofs{newest}")
     if signer != found.registration.provider:
@@ -289,17 +340,31 @@ def _submit(state: State, record: ProofRecord, signer: str) -> State:
 def _attest(state: State, attestation: Attestation, signer: str) -> State:
     if signer != attestation.validator:
         raise Rejected(f"an attestation of {attestation.validator} must be signed by that key, not by {signer}")
-    proof = state.proofs.get(attestation.proof_id)
-    if proof is None:
-        raise Rejected(f"the proof {attestation.proof_id} has not been submitted")
-    if attestation.statement_digest != proof.record.statement_digest:
-        raise Rejected(f"the proof {attestation.proof_id} was submitted for another statement than the one attested")
+    proof = _submitted(state, attestation.proof_id, attestation.statement_digest)
     verdict = Verdict.VALID if attestation.valid else Verdict.INVALID
     if attestation.validator in proof.verdicts:
         # Not a repetition, so it contradicts the first word.
         verdict = Verdict.EQUIVOCATED
     verdicts = {**proof.verdicts, attestation.validator: verdict}
     return State(proofs={attestation.proof_id: replace(proof, verdicts=verdicts)})
+
+
+def _verify(state: State, record: Verification, *, checked: bool) -> State:
+    if not checked:
+        raise Rejected("this chain checks no proofs itself", hint="validators attest what they verified: `attest`")
+    proof = _submitted(state, record.proof_id, record.statement_digest)
+    if proof.verified:
+        raise Rejected(f"the proof {record.proof_id} has been verified already")
+    return State(proofs={record.proof_id: replace(proof, verified=True)})
+
+
+def _submitted(state: State, proof_id: str, statement_digest: str) -> ProofState:
+    proof = state.proofs.get(proof_id)
+    if proof is None:
+        raise Rejected(f"the proof {proof_id} has not been submitted")
+    if statement_digest != proof.record.statement_digest:
+        raise Rejected(f"the proof {proof_id} was submitted for another statement than this one")
+    return proof
 
 
 def _known(state: State, registration_id: str) -> RegistrationState:

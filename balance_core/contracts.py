@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
-    from balance_core.chain import Attestation, ChainEvent, ChainRef, Finality, ProofRecord, Revocation
+    from balance_core.chain import (
+        Answer,
+        Attestation,
+        ChainEvent,
+        ChainRef,
+        Challenge,
+        Claim,
+        Finality,
+        ProofRecord,
+        Revocation,
+        Settlement,
+        Withdrawal,
+    )
+    from balance_core.claim_state import ClaimState
     from balance_core.integer.model import IntegerModel
     from balance_core.model import Model
     from balance_core.records import (
@@ -325,6 +338,49 @@ class ChainAdapter(Plugin):
     @abstractmethod
     def events(self, since: str | None = None) -> Iterator[ChainEvent]:
         """Yield all entries behind a cursor (None: from the first), in order, and end at the newest."""
+
+
+class SupportsClaims(ABC):
+    """A chain that holds claims: answers with a bond and no proof, until somebody demands it.
+
+    docs/chain-states.md has the rules. Writing calls take an idempotency key as a chain's others do. On a chain with
+    money, `claim` and `challenge` pay the bonds that the claim names.
+    """
+
+    @abstractmethod
+    def claim(self, claim: Claim, *, key: str) -> ChainRef:
+        """Open a claim on an answer under an active registration; only its provider can."""
+
+    @abstractmethod
+    def challenge(self, challenge: Challenge, *, key: str) -> ChainRef:
+        """Demand the proof of a claim; raises Rejected when the time for it has passed."""
+
+    @abstractmethod
+    def answer(self, answer: Answer, *, key: str) -> ChainRef:
+        """Close a challenged claim whose statement has been proven on this chain, in time.
+
+        A chain that checks proofs closes the claim with the proof; it gives the reference of that entry then.
+        """
+
+    @abstractmethod
+    def settle(self, settlement: Settlement, *, key: str) -> ChainRef:
+        """Close a claim whose deadline has passed: final, or lost to its challenger; raises Rejected before that."""
+
+    @abstractmethod
+    def withdraw(self, withdrawal: Withdrawal, *, key: str) -> ChainRef:
+        """Take what the account is owed; raises Rejected for more than that."""
+
+    @abstractmethod
+    def claimed(self, proof_id: str) -> ClaimState:
+        """Return a claim and how it stands; raises Rejected for an unknown one."""
+
+    @abstractmethod
+    def owed(self, account: str) -> int:
+        """Return what an account can withdraw, in the chain's smallest unit."""
+
+    @abstractmethod
+    def withdrawals(self, account: str) -> int:
+        """Return how many times an account has withdrawn; the next withdrawal has the number that follows."""
 
 
 class Executor(Plugin):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from balance_core import cid as cids
+from balance_core.builtin.ledger_claims import LedgerClaims
 from balance_core.builtin.ledger_entry import Entry, LedgerHead, LedgerReport, SignedHead, countersign
 from balance_core.builtin.ledger_file import MAX_INLINE_BYTES, LedgerFile, ledger_id
 from balance_core.builtin.ledger_replay import SELECT_ALL, SELECT_BEHIND, ReplayedLedger
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
     from balance_core.signing import SigningKey
 
 _CHAIN = "ledger"
-_EVENT_TYPES = {"revocation": "revoked", "proof-record": "submitted", "attestation": "attested"}
+_EVENT_TYPES = {
+    "revocation": "revoked",
+    "proof-record": "submitted",
+    "attestation": "attested",
+    "claim": "claimed",
+    "challenge": "challenged",
+    "answer": "answered",
+    "settlement": "settled",
+    "withdrawal": "withdrawn",
+}
 _BATCH = 256
 
 
@@ -48,7 +58,7 @@ class LedgerSettings(Settings):
     wait_seconds: float = Field(default=30.0, gt=0, description="how long to wait for another process that writes")
 
 
-class Ledger(ChainAdapter, Vouches):
+class Ledger(ChainAdapter, Vouches, LedgerClaims):
     """The embedded chain; any number of processes and threads may append at the same time."""
 
     api_version = 1
@@ -71,7 +81,7 @@ class Ledger(ChainAdapter, Vouches):
 
     def register(self, registration: Registration, *, key: str) -> ChainRef:
         """Publish a registration, its next version, or the acceptance of one that was handed to this key."""
-        return self._append(registration, key, None)
+        return self._append(registration, key)
 
     def registration(self, registration_id: str) -> Registration:
         """Return a registration that its provider stands behind: active, or superseded and good for old proofs."""
@@ -110,7 +120,7 @@ class Ledger(ChainAdapter, Vouches):
 
     def revoke(self, revocation: Revocation, *, key: str) -> ChainRef:
         """Withdraw a registration; only the key of the line's newest version can."""
-        return self._append(revocation, key, None)
+        return self._append(revocation, key)
 
     def submit(self, record: ProofRecord, *, key: str, inline: bytes | None = None) -> ChainRef:
         """Publish a proof, with up to 1 MiB of bytes that the entry's hash covers."""
@@ -123,7 +133,7 @@ class Ledger(ChainAdapter, Vouches):
 
     def attest(self, attestation: Attestation, *, key: str) -> ChainRef:
         """Publish a validator's word; the ledger's key must be the validator's."""
-        return self._append(attestation, key, None)
+        return self._append(attestation, key)
 
     def status(self, ref: ChainRef) -> Finality:
         """Say whether the entry is there: one that is, is final."""
@@ -196,14 +206,16 @@ class Ledger(ChainAdapter, Vouches):
             self._key = store.default() if self.settings.key == DEFAULT_KEY else store.load(self.settings.key)
         return self._key
 
-    def _append(self, record: ChainRecord, call: str, inline: bytes | None) -> ChainRef:
+    def _append(
+        self, record: ChainRecord, call: str, inline: bytes | None = None, *, timed: bool = False
+    ) -> ChainRef:
         if not call or len(call) > 256 or not call.isprintable():
             raise ConfigError(
                 "an idempotency key has 1 to 256 printable characters", hint="use a digest of the request"
             )
         with self._lock:
             key = self._signing_key()
-            event = Event(record, key.public)
+            event = Event(record, key.public, self.clock() if timed else 0)
             with self._file.writing() as connection:
                 read = self._refresh(connection)
                 sequence = _earlier_call(connection, event, call, read.replay.state)
@@ -278,15 +290,16 @@ def _event(entry: Entry) -> ChainEvent:
     if isinstance(event.record, Registration):
         kind = "registered" if event.signer == event.record.provider else "proposed"
     else:
-        kind = _EVENT_TYPES[entry.kind]
+        kind = _EVENT_TYPES[event.record.kind]
     return ChainEvent.from_value(
         {
             "ref": _ref(entry.sequence).model_dump(),
             "cursor": f"{entry.sequence}:{entry.hash}",
             "type": kind,
             "signer": entry.signer,
-            "record_kind": entry.kind,
+            "record_kind": event.record.kind,
             "record": event.record.model_dump(mode="json"),
+            "time": event.time or None,
         }
     )
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from balance_core import canonical, signing
-from balance_core.chain import RECORD_KINDS, ChainRecord
+from balance_core.chain import RECORD_KINDS, ChainRecord, ClaimRecord
 from balance_core.chain_state import Event
 from balance_core.errors import ChainError, ConfigError, InvalidProof, Rejected
-from balance_core.records import Digest, PublicKey, Record, Signature
+from balance_core.records import Digest, Name, PublicKey, Record, Signature
 
 if TYPE_CHECKING:
     from balance_core.signing import SigningKey
 
 MAX_ENTRY_BYTES = 64 * 1024
 """Largest canonical JSON of one entry's record."""
+_TIMED = get_args(ClaimRecord)
+"""Records that mean something else at another time."""
 _ENTRY_DOMAIN = "ledger-entry"
 _HEAD_DOMAIN = "ledger-head"
 
@@ -49,10 +51,11 @@ class Entry:
     @classmethod
     def sign(cls, event: Event, key: SigningKey, *, after: LedgerHead, inline: str | None) -> Entry:
         """Make the entry that follows a head; raises Rejected for a record that is too large."""
-        data = event.record.to_json()
+        record = TimedRecord.of(event) if event.time else event.record
+        data = record.to_json()
         if len(data) > MAX_ENTRY_BYTES:
             raise Rejected(f"the {event.record.kind} record has {len(data)} bytes, more than {MAX_ENTRY_BYTES}")
-        kind, sequence = event.record.kind, after.length + 1
+        kind, sequence = record.kind, after.length + 1
         draft = cls(after.ledger_id, sequence, after.hash, kind, data, inline, key.public, signature="")
         return replace(draft, signature=signing.sign(key, _ENTRY_DOMAIN, draft._signed_bytes))
 
@@ -97,19 +100,54 @@ class Entry:
         """Return the record and its signer; raises ChainError unless the signature covers all of it."""
         try:
             signing.verify(self.signer, self.signature, _ENTRY_DOMAIN, self._signed_bytes)
-            record = self._parsed()
+            record, time = self._parsed()
         except (InvalidProof, ConfigError) as error:
             raise ChainError(
                 f"entry {self.sequence} of the ledger was altered: {error.message}",
                 hint="ask for a copy from somebody who countersigned a head of this ledger",
             ) from error
-        return Event(record, self.signer)
+        return Event(record, self.signer, time)
 
-    def _parsed(self) -> ChainRecord:
-        record_class = RECORD_KINDS.get(self.kind)
-        if record_class is None:
-            raise ConfigError(f"a record of kind {self.kind[:40]!r} is unknown to this version of Balance")
-        return record_class.from_json(self.record, max_size=MAX_ENTRY_BYTES)
+    def _parsed(self) -> tuple[ChainRecord, int]:
+        if self.kind == TimedRecord.kind:
+            timed = TimedRecord.from_json(self.record, max_size=MAX_ENTRY_BYTES)
+            return _record_class(timed.record_kind).from_value(timed.record), timed.time
+        record_class = _record_class(self.kind)
+        if record_class in _TIMED:
+            raise ConfigError(f"a {self.kind} does not say when it was written")
+        return record_class.from_json(self.record, max_size=MAX_ENTRY_BYTES), 0
+
+
+class TimedRecord(Record):
+    """A record whose meaning depends on when it was written, with the time that its writer says it was."""
+
+    kind: ClassVar[str] = "timed"
+    time: int = Field(ge=1, lt=2**48)
+    """In seconds since 1970."""
+    record_kind: Name
+    record: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Join an event's record and time."""
+        return cls(time=event.time, record_kind=event.record.kind, record=event.record.model_dump(mode="json"))
+
+    @model_validator(mode="after")
+    def _is_one_of_those(self) -> Self:
+        record_class = _record_class(self.record_kind)
+        # One encoding: the record as it would be written by itself.
+        if record_class not in _TIMED or record_class.from_value(self.record).to_json() != canonical.encode(
+            self.record
+        ):
+            raise ValueError(f"this is no {self.record_kind} that has a time")
+        return self
+
+
+def _record_class(kind: str) -> type[ChainRecord]:
+    found = RECORD_KINDS.get(kind)
+    if found is None:
+        raise ConfigError(f"a record of kind {kind[:40]!r} is unknown to this version of Balance")
+    return found
 
 
 class LedgerHead(Record):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from balance_core.testing.backend import BackendConformance
     from balance_core.testing.chain import ChainConformance
+    from balance_core.testing.claims import ClaimsConformance
     from balance_core.testing.converter import ConverterConformance
     from balance_core.testing.executor import ExecutorConformance
     from balance_core.testing.storage import StorageConformance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackendConformance": "backend",
     "ChainConformance": "chain",
+    "ClaimsConformance": "claims",
     "ConverterConformance": "converter",
     "Evidence": "verifier",
     "ExecutorConformance": "executor",
@@ -35,6 +37,7 @@ _HOMES = {
 __all__ = [
     "BackendConformance",
     "ChainConformance",
+    "ClaimsConformance",
     "ConverterConformance",
     "Evidence",
     "ExecutorConformance",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balance_core import registry
+from balance_core.contracts import SupportsClaims
 from balance_core.errors import ConfigError, PluginError, ToolNotFound
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _module(kind: str, name: str) -> str:
             hint=f"its author brings a conformance class as entry point {kind}.{name} of {GROUP}",
         )
     base, attribute = _BASES[kind]
+    if kind == "chains" and issubclass(registry.load(kind, name), SupportsClaims):
+        base = "ClaimsConformance"
     return (
         f"from balance_core.testing import {base}\n\n\nclass {_CLASS}({base}):\n"
         f'    """The plugin."""\n\n    {attribute} = {name!r}\n'

@@ -31,6 +31,7 @@ _MODULES = (
     "backend",
     "capabilities",
     "chain",
+    "claims",
     "converter",
     "edits",
     "executor",

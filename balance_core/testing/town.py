@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from balance_core import cid
-from balance_core.chain import RECORD_KINDS, Attestation, ChainRef, Finality, ProofRecord, Revocation
+from balance_core.chain import (
+    RECORD_KINDS,
+    Answer,
+    Attestation,
+    ChainRef,
+    Challenge,
+    Claim,
+    Finality,
+    ProofRecord,
+    Revocation,
+    Settlement,
+    Withdrawal,
+)
+from balance_core.contracts import SupportsClaims
 from balance_core.errors import Rejected
 from balance_core.records import Registration, SetupTrust, Trust
 
@@ -93,6 +106,21 @@ class Town:
         }
         return Attestation(**{**values, **changes})
 
+    def claim(self, record: ProofRecord, **changes: Any) -> Claim:
+        """Return a claim of what a proof would say, with changes."""
+        values: dict[str, Any] = {
+            "registration_id": record.registration_id,
+            "context": record.context,
+            "inputs_digest": record.inputs_digest,
+            "statement_digest": record.statement_digest,
+            "content": record.bundle,
+            "bond": 1001,
+            "challenge_bond": 400,
+            "challenge_seconds": 1000,
+            "answer_seconds": 2000,
+        }
+        return Claim(**{**values, **changes})
+
     def put(self, record: ChainRecord, who: str = "alice", *, key: str | None = None) -> ChainRef:
         """Publish a record as somebody, under a new idempotency key unless one is given, and wait until it stands."""
         self.calls += 1
@@ -131,7 +159,23 @@ def write(chain: ChainAdapter, record: ChainRecord, key: str) -> ChainRef:
         return chain.revoke(record, key=key)
     if isinstance(record, ProofRecord):
         return chain.submit(record, key=key)
-    return chain.attest(record, key=key)
+    if isinstance(record, Attestation):
+        return chain.attest(record, key=key)
+    assert isinstance(chain, SupportsClaims), f"this chain takes no {record.kind}"
+    return _write_claim(chain, record, key)
+
+
+def _write_claim(chain: SupportsClaims, record: ChainRecord, key: str) -> ChainRef:
+    if isinstance(record, Claim):
+        return chain.claim(record, key=key)
+    if isinstance(record, Challenge):
+        return chain.challenge(record, key=key)
+    if isinstance(record, Answer):
+        return chain.answer(record, key=key)
+    if isinstance(record, Settlement):
+        return chain.settle(record, key=key)
+    assert isinstance(record, Withdrawal), f"nobody but the chain itself writes a {record.kind}"
+    return chain.withdraw(record, key=key)
 
 
 def told(event: ChainEvent) -> tuple[ChainRecord, str]:
