@@ -122,8 +122,8 @@ def _text(binary: bytes) -> str:
 class Hasher:
     """Computes the CID of content that is fed in pieces of any size, in constant memory.
 
-    `emit` is called with each block's binary CID and its bytes, children before their parents; the blocks at the right
-    edge of the tree are known, and emitted, only when the address is asked for.
+    `emit` is called with each block's binary CID and its bytes, children before their parents; the blocks at the
+    right edge of the tree are known, and emitted, only when the address is asked for.
     """
 
     def __init__(self, layout: Layout = BALANCE, emit: Callable[[bytes, bytes], object] | None = None) -> None:

@@ -16,7 +16,7 @@ from balance_core.records import Commitment
 from balance_core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -75,6 +75,23 @@ class Plugin(ABC):
     def warm_up(cls, stage: str) -> None:
         """Import what a stage will need, in a worker that still waits for its task; by default nothing."""
         del stage
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a plugin found out about what it depends on; a hint says that it is wrong, and what mends it."""
+
+    subject: str
+    found: str
+    hint: str | None = None
+
+
+class Diagnoses(ABC):
+    """A plugin that can try what it depends on: a server, a program, a device."""
+
+    @abstractmethod
+    def diagnose(self) -> Iterable[Finding]:
+        """Try everything, change nothing, and report failures as findings; raises nothing for them."""
 
 
 class Converter(Plugin):
@@ -299,6 +316,14 @@ class Storage(Plugin):
     @abstractmethod
     def unpin(self, cid: str) -> None:
         """Allow the store to forget the content; raises BlobNotFound."""
+
+
+class ListsContent(ABC):
+    """A store that can say what it keeps."""
+
+    @abstractmethod
+    def pinned(self) -> Iterable[str]:
+        """Return the addresses of all pinned content, once each."""
 
 
 class ChainAdapter(Plugin):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 from pydantic import Field
 
 from balance_core import cid as cids
-from balance_core.contracts import Storage
+from balance_core.contracts import ListsContent, Storage
 from balance_core.errors import BlobNotFound, ContentMismatch, StorageError
 from balance_core.files import locked, sync_folder
 from balance_core.settings import Settings
@@ -39,7 +39,7 @@ class LocalStorageSettings(Settings):
     folder: Path | None = Field(default=None, description="the folder of the content; by default in the data folder")
 
 
-class LocalStorage(Storage):
+class LocalStorage(Storage, ListsContent):
     """Content in a folder; any number of processes may use it at the same time."""
 
     api_version = 1
