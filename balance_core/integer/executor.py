@@ -87,6 +87,8 @@ def quantise(array: np.ndarray, node: Node, op: Input) -> np.ndarray:
     """
     if array.dtype.kind in "iub" and node.scale == 1:
         return np.asarray(np.clip(array.astype(object) + node.zero_point, op.lo, op.hi), dtype=np.int64)
+    if array.dtype.kind not in "fiub":
+        raise ConfigError(f"input {op.label} holds {array.dtype}, not numbers")
     reals = array.astype(np.float64)
     if np.isnan(reals).any():
         raise ConfigError(f"input {op.label} holds values that are not numbers")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,6 +37,16 @@ INTEGER_PART = "integer"
 CHECKED_SAMPLES = 2
 CHECKED_BITS = 8
 """How many random inputs, and which bits, `check` lowers with where no recipe and no bits are set."""
+
+_EXECUTING = ("balance_core.integer.encoding", "balance_core.model.integers")
+_MODULES = {
+    "check": ("balance_core.integer.calibration",),
+    "setup": ("balance_core.integer.calibration", "balance_core.integer.encoding"),
+    "commit": ("balance_core.integer.calibration", "balance_core.integer.encoding"),
+    "execute": _EXECUTING,
+    "prove": _EXECUTING,
+}
+"""What a worker imports while it waits for its stage."""
 
 Facts = dict[str, int | float | str | bool]
 
@@ -68,8 +79,8 @@ class IntegerProofBackend(ProofBackend):
     """A backend that proves what the integer model computes, bit for bit.
 
     The verifying key holds the structure as the part `structure`, beside the parts that the proof system adds; the
-    weights are in the key, or only under the model commitment (`key_binds_weights`). Nothing that depends on weights
-    that the key does not bind is ever put into the circuit.
+    weights are bound by the key, or by the model commitment of a `CommittingProofBackend`. Nothing that depends on
+    weights that the key does not bind is ever put into the circuit.
     """
 
     name: ClassVar[str]
@@ -79,8 +90,14 @@ class IntegerProofBackend(ProofBackend):
 
     @property
     def key_binds_weights(self) -> bool:
-        """Whether the verifying key binds the weights; else `commit_weights` must. May depend on the settings."""
+        """Whether the verifying key binds the weights; only a `CommittingProofBackend` may say no."""
         return True
+
+    @classmethod
+    @override
+    def warm_up(cls, stage: str) -> None:
+        for module in _MODULES.get(stage, ()):
+            import_module(module)
 
     # What a proof system supplies
 
@@ -97,12 +114,6 @@ class IntegerProofBackend(ProofBackend):
 
         Labels of nodes (for messages) must not change the key.
         """
-
-    def commit_weights(
-        self, circuit: Circuit, integer: IntegerModel, job: Job
-    ) -> tuple[bytes, Mapping[str, bytes | Path]]:
-        """Return the public commitment to the weights, and secret blobs of its opening, where no key binds them."""
-        raise NotImplementedError(f"{self.name} leaves the weights unbound")
 
     @abstractmethod
     def prove_integers(
@@ -129,7 +140,7 @@ class IntegerProofBackend(ProofBackend):
         integer, settings, facts = self._lowered(model, samples)
         self._refuse(integer)
         keys = self.make_keys(integer if self.key_binds_weights else integer.structure_only(), job)
-        key = {STRUCTURE_PART: structure_bytes(integer), **keys.key}
+        key = {**keys.key, STRUCTURE_PART: structure_bytes(integer)}
         proving = dict(keys.proving)
         if self.key_binds_weights:
             from balance_core.integer.encoding import dumps
@@ -147,17 +158,6 @@ class IntegerProofBackend(ProofBackend):
             proving=_published(job, proving),
             facts={**facts, **keys.facts},
         )
-
-    @override
-    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
-        if self.key_binds_weights:
-            return Commitment()
-        from balance_core.integer.encoding import dumps
-
-        integer = self._of_circuit(circuit, model, job)
-        public, secret = self.commit_weights(circuit, integer, job)
-        blobs = _published(job, {**secret, INTEGER_PART: dumps(integer)})
-        return Commitment(public=ModelCommitment(backend=self.name, data=public.hex()), opening=Opening(blobs=blobs))
 
     @override
     def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
@@ -200,16 +200,15 @@ class IntegerProofBackend(ProofBackend):
         """Return the integer model, the settings that make it again without samples, and facts about it."""
         from balance_core.integer.calibration import calibrate
 
-        facts: Facts = {}
         known = _known(model, self.settings)
         if known is not None:
-            return known, self.settings, {**facts, **_facts(known)}
+            return known, self.settings, _facts(known)
         try:
             made = calibrate(model.proto(), None if samples is None else samples.inputs, self.settings)
         except UnsupportedModel as error:
             raise _named(model, error) from error
         chosen = made.report.chosen
-        facts = {
+        facts: Facts = {
             "bits": chosen.bits,
             "weight_bits": chosen.weight_bits,
             "mean_bits": round(made.report.mean_bits, 2),
@@ -219,16 +218,6 @@ class IntegerProofBackend(ProofBackend):
         }
         again = self.settings.model_copy(update={"recipe": made.recipe.text()})
         return made.model, again, {**facts, **_facts(made.model)}
-
-    def _of_circuit(self, circuit: Circuit, model: Model, job: Job) -> IntegerModel:
-        """Return a model's integers under an existing circuit, whose structure they have."""
-        parsed = self.settings_class.parse(circuit.settings, owner=self.name)
-        integer = _known(model, parsed)
-        if integer is None:
-            raise ConfigError("the circuit's settings hold no recipe", hint="set the model up again")
-        if structure_bytes(integer) != job.path(circuit.key[STRUCTURE_PART]).read_bytes():
-            raise ConfigError("the model has another structure than the circuit", hint="set the model up again")
-        return integer
 
     def _tried(self, model: Model) -> IntegerModel:
         """Return a structure like the one that `setup` makes; raises UnsupportedModel with every node at fault."""
@@ -243,7 +232,11 @@ class IntegerProofBackend(ProofBackend):
         bits = self.settings.bits or CHECKED_BITS
         try:
             batch = {name: array[:CHECKED_SAMPLES] for name, array in random_inputs(proto, self.settings).items()}
-            return Lowering(proto, batch, bits, self.settings.weight_bits or max(bits, CHECKED_BITS)).run().model
+            return (
+                Lowering(proto, batch, bits, self.settings.weight_bits or max(bits, CHECKED_BITS))
+                .run()
+                .model.structure_only()
+            )
         except TooManySamples as error:
             raise _named(model, UnsupportedModel(f"the model is too large: {error}")) from None
         except UnsupportedModel as error:
@@ -254,6 +247,46 @@ class IntegerProofBackend(ProofBackend):
         if problems:
             issues = [NodeIssue(p.node, p.operator, p.reason, p.mend) for p in problems]
             raise UnsupportedModel(f"{self.name} cannot prove this model", issues=issues)
+
+
+class CommittingProofBackend(IntegerProofBackend):
+    """A backend that proves the integer model and commits to weights which its verifying key does not bind.
+
+    Then the circuit belongs to the structure alone: every model whose weights keep to the declared ranges fits it.
+    """
+
+    @property
+    @override
+    def key_binds_weights(self) -> bool:
+        """Whether the verifying key binds the weights, under these settings."""
+        return False
+
+    @abstractmethod
+    def commit_weights(
+        self, circuit: Circuit, integer: IntegerModel, job: Job
+    ) -> tuple[bytes, Mapping[str, bytes | Path]]:
+        """Return the public commitment to the weights, and secret blobs of its opening."""
+
+    @override
+    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
+        if self.key_binds_weights:
+            return Commitment()
+        from balance_core.integer.encoding import dumps
+
+        integer = self._of_circuit(circuit, model, job)
+        public, secret = self.commit_weights(circuit, integer, job)
+        blobs = _published(job, {**secret, INTEGER_PART: dumps(integer)})
+        return Commitment(public=ModelCommitment(backend=self.name, data=public.hex()), opening=Opening(blobs=blobs))
+
+    def _of_circuit(self, circuit: Circuit, model: Model, job: Job) -> IntegerModel:
+        """Return a model's integers under an existing circuit, whose structure they have."""
+        parsed = self.settings_class.parse(circuit.settings, owner=self.name)
+        integer = _known(model, parsed)
+        if integer is None:
+            raise ConfigError("the circuit's settings hold no recipe", hint="set the model up again")
+        if structure_bytes(integer) != job.path(circuit.key[STRUCTURE_PART]).read_bytes():
+            raise ConfigError("the model has another structure than the circuit", hint="set the model up again")
+        return integer
 
 
 def _known(model: Model, settings: ProvingSettings) -> IntegerModel | None:
@@ -290,6 +323,8 @@ def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:
     from balance_core.integer.executor import checked_integers
     from balance_core.model.integers import quantised
 
+    if len(request.context) != 32:
+        raise ConfigError(f"a context has 32 bytes, not {len(request.context)}")
     batch = quantised(integer, {name: array[None] for name, array in request.inputs.items()})
     given = checked_integers(integer, batch)
     return IntegerRequest(request.context, tuple(given[place][0] for place, _ in integer.inputs))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from balance_core.errors import ConfigError
+from balance_core.integer.facts import Inadmissible
 from balance_core.records import Digest, Record
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 MAX_RECIPE_BYTES = 2**19
 """Largest recipe in its text form: a circuit's settings hold it, and travel with every bundle."""
 MAX_CHOICES = 2**15
-MAX_EXPONENT = 2**12
-"""Largest magnitude of the exponent of a scale; all scales that are chosen are powers of two."""
+MAX_EXPONENT = 400
+"""Largest magnitude of the exponent of a scale, which is a power of two; the encoding has no room for more."""
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Kind = Literal["input", "narrow", "table", "floor", "shift", "scale", "bound", "term", "uniform", "same"]
 """What is chosen: an input's scale and interval, a narrowed tensor's, a table's; the least logit that matters; the
@@ -90,9 +91,9 @@ class Choices:
 
 
 def scale_of(numbers: tuple[int, ...], what: str) -> Fraction:
-    """Return the scale 2^k whose exponent a choice begins with; raises ConfigError for one beyond all bounds."""
+    """Return the scale 2^k whose exponent a choice begins with; raises Inadmissible for one beyond all bounds."""
     if not numbers or abs(numbers[0]) > MAX_EXPONENT:
-        raise ConfigError(f"the recipe's scale for {what} is none")
+        raise Inadmissible(f"{what} has no scale from 2^-{MAX_EXPONENT} to 2^{MAX_EXPONENT}")
     return Fraction(2) ** numbers[0]
 
 

@@ -86,14 +86,7 @@ class Lowering:
         """Lower the whole graph; raises UnsupportedModel with every node that cannot be."""
         graph = self.proto.graph
         self._refuse_unknown()
-        for tensor in graph.initializer:
-            try:
-                array = numpy_helper.to_array(tensor)
-            except MALFORMED as error:
-                raise UnsupportedModel(f"weight {tensor.name} cannot be read ({error})") from error
-            if array.dtype.kind == "c":
-                raise UnsupportedModel(f"weight {tensor.name} is complex")
-            self.values[tensor.name] = array
+        self.values.update((tensor.name, weight_of(tensor)) for tensor in graph.initializer)
         for info in graph.input:
             if info.name not in self.values:
                 self._input(info)
@@ -333,6 +326,17 @@ class Lowering:
         scale = scale_of(chosen, self.graph.label)
         lo, hi = range_of(chosen, self.bits, self.graph.label)
         return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
+
+
+def weight_of(tensor: onnx.TensorProto) -> np.ndarray:
+    """Return an initializer's values; raises UnsupportedModel for one that is damaged or complex."""
+    try:
+        array: np.ndarray = numpy_helper.to_array(tensor)
+    except MALFORMED as error:
+        raise UnsupportedModel(f"weight {tensor.name} cannot be read ({error})") from error
+    if array.dtype.kind == "c":
+        raise UnsupportedModel(f"weight {tensor.name} is complex")
+    return array
 
 
 def normal_domain(domain: str) -> str:

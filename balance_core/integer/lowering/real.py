@@ -271,10 +271,9 @@ class Reals:
             x = self.to_scale(Real(x.tensor, x.scale, x.fact), scale_of(chosen[1:], self.graph.label))
         elif only(chosen, 0, HEADROOM, self.graph.label):
             x = self.to_scale(Real(x.tensor, x.scale, x.fact), x.scale / 2 ** chosen[0])
-        elif x.exact and not representable(reals, x.scale):
-            raise ConfigError(
-                f"{self.graph.label} adds whole numbers by the recipe, and here it does not", hint=AGAIN
-            )
+        elif self._is_coarse(x) and not representable(reals, x.scale):
+            reason = f"{self.graph.label} adds multiples of {float(x.scale):.6g} by the recipe, and here it does not"
+            raise ConfigError(reason, hint=AGAIN)
         a, b = self.aligned_rank(x, self.constant_at(reals, x.scale))
         return self.graph.emit(Add(), a, b, scale=x.scale, exact=x.exact)
 
@@ -282,8 +281,7 @@ class Reals:
         """Choose how a constant is added: () for zeros, the bits by which the scale is refined, or (0, exponent)."""
         if not np.any(reals):
             return ()
-        coarse = x.exact or x.fact.bits <= self.bits + HEADROOM
-        if not coarse or representable(reals, x.scale):
+        if not self._is_coarse(x) or representable(reals, x.scale):
             return (0,)
         if x.exact:
             span = Fraction(float(np.abs(reals).max())) + x.fact.magnitude * x.scale
@@ -291,6 +289,10 @@ class Reals:
             if target < x.scale / 2**HEADROOM:
                 return (0, exponent_of(target))
         return (HEADROOM,)
+
+    def _is_coarse(self, x: Real) -> bool:
+        """Whether rounding a constant to the tensor's scale would cost accuracy."""
+        return x.exact or x.fact.bits <= self.bits + HEADROOM
 
     def times(self, x: Real, factor: float | Fraction) -> Real:
         """Multiply by a scalar constant, which costs nothing: the scale takes it."""

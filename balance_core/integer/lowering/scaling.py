@@ -38,7 +38,8 @@ def finite(array: np.ndarray) -> np.ndarray:
 
 def representable(reals: np.ndarray, scale: Fraction) -> bool:
     """Whether all values are whole multiples of the scale, as far as float64 can tell."""
-    scaled = reals / float(scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = reals / float(scale)
     return bool((scaled == np.rint(scaled)).all())
 
 
