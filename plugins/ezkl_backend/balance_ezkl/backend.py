@@ -11,7 +11,7 @@ from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
 from balance_core.stages import Capabilities
-from balance_ezkl import NAME, container, witness
+from balance_ezkl import NAME, answer, container, witness
 from balance_ezkl.key import SettingsPart, settings_document
 from balance_ezkl.settings import EzklSettings
 from balance_ezkl.tool import EZKL_VERSION, EzklFailed, call, ezkl, use_threads
@@ -145,8 +145,8 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
         with Crew(job.threads) as crew:
             found = crew.answers(compiled, samples, count, lookup_range=_tables(part))
             with closing(found):
-                for answer in found:
-                    answers.append(witness.tensors(part.balance.outputs, part.output_scales, answer.outputs))
+                for each in found:
+                    answers.append(witness.tensors(part.balance.outputs, part.output_scales, each.outputs))
                     job.progress("answering", len(answers) / count)
         return answers
 
@@ -161,7 +161,7 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
         values = _values(part, request.inputs)
         witness_file = job.scratch / "witness.json"
         job.progress("computing the witness")
-        answer = witness.compute(compiled, values, request.context, lookup_range=_tables(part), target=witness_file)
+        answered = answer.compute(compiled, values, request.context, lookup_range=_tables(part), target=witness_file)
         logrows = part.run_args.logrows
         string = job.srs(CURVE, logrows, self._make(logrows), parameters=circuit.setup_trust.parameters)
         job.progress(f"proving 2^{logrows} rows")
@@ -173,7 +173,7 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
             bytes.fromhex(made["proof"].removeprefix("0x")),
         )
         proof = Proof(NAME, contents.to_bytes())
-        self._check(circuit, part, proof, (request, values, answer.outputs), job)
+        self._check(circuit, part, proof, (request, values, answered.outputs), job)
         return proof
 
     @staticmethod

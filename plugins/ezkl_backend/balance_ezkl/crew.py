@@ -1,34 +1,32 @@
-"""Many samples at once: ezkl answers one at a time and holds the interpreter while it does, so processes share them.
-
-A member of the crew is `python -m balance_ezkl.crew`: a line of JSON in, a line of JSON out. It ends when its input
-does, so it does not outlive whoever started it.
-"""
+"""Many samples at once: ezkl answers one at a time and holds the interpreter meanwhile, so processes share them."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
+import select
 import subprocess
 import sys
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self
 
 from balance_core.errors import ConfigError, ToolFailed
-from balance_ezkl import witness
+from balance_ezkl import answer
+from balance_ezkl.answer import Answer
+from balance_ezkl.member import NO_CONTEXT
 from balance_ezkl.tool import EzklFailed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
 
-WORTH_IT_SECONDS = 1.0
+WORTH_IT_SECONDS = 0.2
 """Less work than this is done before other processes have started."""
 AHEAD = 3
 """How many samples for each process are made ready before they are needed."""
-NO_CONTEXT = bytes(witness.CONTEXT_BYTES)
 
 
 class Crew:
@@ -37,6 +35,7 @@ class Crew:
     def __init__(self, size: int) -> None:
         self.size = size
         self._members: list[subprocess.Popen[str]] = []
+        self._waited_for: list[subprocess.Popen[str]] = []
         self._free: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -55,25 +54,30 @@ class Crew:
         count: int,
         *,
         lookup_range: tuple[int, int] | None = None,
-    ) -> Generator[witness.Answer]:
-        """Yield the answers to `count` samples in order; raises what `witness.compute` does at the first failure.
+    ) -> Generator[Answer]:
+        """Yield the answers to `count` samples in order; raises what `answer.compute` does at the first failure.
 
-        Samples are taken as they are needed, so that there may be any number of them.
+        Samples are taken as they are needed, so that there may be any number of them. This process answers until the
+        others are ready.
         """
         started = time.monotonic()
         left = iter(samples)
-        for done, inputs in enumerate(left, start=1):
-            yield witness.compute(compiled, inputs, NO_CONTEXT, lookup_range=lookup_range)
+        done = 0
+        while not (self._members and self.ready()):
+            inputs = next(left, None)
+            if inputs is None:
+                return
+            yield answer.compute(compiled, inputs, NO_CONTEXT, lookup_range=lookup_range)
+            done += 1
             spent = time.monotonic() - started
             if self.size > 1 and (count - done) * spent / done > WORTH_IT_SECONDS:
-                yield from self._shared(compiled, left, lookup_range)
-                return
+                self.start()
+        yield from self._shared(compiled, left, lookup_range)
 
     def _shared(
         self, compiled: Path, samples: Iterable[Sequence[Sequence[int]]], lookup_range: tuple[int, int] | None
-    ) -> Generator[witness.Answer]:
-        self._start()
-        pending: deque[Future[witness.Answer]] = deque()
+    ) -> Generator[Answer]:
+        pending: deque[Future[Answer]] = deque()
         with ThreadPoolExecutor(self.size) as threads:
             try:
                 for inputs in samples:
@@ -87,19 +91,31 @@ class Crew:
                 for future in pending:
                     future.cancel()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the processes, unless they were; they are of use once they are `ready`."""
         while len(self._members) < self.size:
             member = subprocess.Popen(
-                [sys.executable, "-P", "-m", "balance_ezkl.crew"],
+                [sys.executable, "-P", "-m", "balance_ezkl.member"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "RAYON_NUM_THREADS": "1"},
             )
             self._members.append(member)
-            self._free.put(member)
+            self._waited_for.append(member)
 
-    def _ask(self, task: str) -> witness.Answer:
+    def ready(self, timeout: float = 0.0) -> bool:
+        """Say whether all processes have started, after so many seconds at the most for each."""
+        for member in list(self._waited_for):
+            if member.stdout is not None:
+                if not select.select([member.stdout], [], [], timeout)[0]:
+                    return False
+                member.stdout.readline()  # one that ended instead will be missed when it is asked
+            self._waited_for.remove(member)
+            self._free.put(member)
+        return True
+
+    def _ask(self, task: str) -> Answer:
         member = self._free.get()
         try:
             reply = _exchange(member, task)
@@ -109,7 +125,7 @@ class Crew:
             raise EzklFailed(f"ezkl's gen_witness failed: {reply['failed']}", reason=reply["failed"])
         if "error" in reply:
             raise ConfigError(reply["error"], hint=reply["hint"])
-        return witness.Answer(reply["outputs"], tuple(reply["lookups"]))
+        return Answer(reply["outputs"], tuple(reply["lookups"]))
 
 
 def _exchange(member: subprocess.Popen[str], task: str) -> dict[str, Any]:
@@ -125,28 +141,3 @@ def _exchange(member: subprocess.Popen[str], task: str) -> dict[str, Any]:
         raise ToolFailed(f"a process that answers samples ended with status {member.wait()}")
     reply: dict[str, Any] = json.loads(line)
     return reply
-
-
-def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer until the requests end."""
-    for line in requests:
-        compiled, inputs, lookup_range = json.loads(line)
-        reply: dict[str, Any]
-        try:
-            answer = witness.compute(
-                Path(compiled), inputs, NO_CONTEXT, lookup_range=lookup_range and tuple(lookup_range)
-            )
-            reply = {"outputs": answer.outputs, "lookups": answer.lookups}
-        except EzklFailed as error:
-            reply = {"failed": error.reason}
-        except ConfigError as error:
-            reply = {"error": error.message, "hint": error.hint}
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-
-
-if __name__ == "__main__":
-    # What native code prints must not come between the replies.
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin, own)

@@ -16,7 +16,8 @@ from balance_core.bn254 import R
 from balance_core.contracts import EvmCircuit, EvmContract, EvmProof, EvmTensor
 from balance_core.errors import InvalidProof, NodeIssue, ToolFailed, UnsupportedModel
 from balance_ezkl import NAME, container, evm_tool, witness
-from balance_ezkl.key import OUTPUT_LIMIT, ReadKey, read_key
+from balance_ezkl.field import OUTPUT_LIMIT
+from balance_ezkl.key import ReadKey, read_key
 from balance_ezkl.tool import EZKL_VERSION
 
 if TYPE_CHECKING:

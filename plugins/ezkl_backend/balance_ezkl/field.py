@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FELT_BYTES = 32
+LIMB_BITS = 16
+"""Bits of each of the integers that a context is cut into."""
+OUTPUT_LIMIT = 2**127
+"""What the size of an output stays below: ezkl computes in 128-bit integers."""
 
 
 def encode(value: int) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CONTEXT = TensorSpec(name="balance.context", dtype="int64", shape=(1, 16))
 """The input that binds the request: its 32 bytes as 16 limbs of 16 bits, the first two bytes first, big endian."""
-LIMB_BITS = 16
 
 MIN_LOGROWS, MAX_LOGROWS = 6, 26
 """What ezkl proves with: its own bounds."""
@@ -38,8 +37,6 @@ MAX_INSTANCES = 2**24
 MAX_BITS = 62
 """Widest range of values that a circuit may check: products of four such values are still below the field's order, so
 that what holds in the field holds for whole numbers."""
-OUTPUT_LIMIT = 2**127
-"""What the size of an output stays below: ezkl computes in 128-bit integers."""
 MAX_SCALE = 120
 
 Count = Annotated[int, Field(ge=0, lt=2**48)]

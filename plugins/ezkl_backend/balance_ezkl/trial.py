@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from balance_core.contracts import Samples
     from balance_core.records import TensorSpec
+    from balance_ezkl.answer import Answer
     from balance_ezkl.crew import Crew
     from balance_ezkl.settings import EzklSettings
 
@@ -155,7 +156,7 @@ class Trial:
         low, high = arguments.lookup_range
         return not self._has_tables or low <= lookups[0] <= lookups[1] <= high
 
-    def _answers(self, arguments: Arguments, indices: Sequence[int]) -> Generator[witness.Answer]:
+    def _answers(self, arguments: Arguments, indices: Sequence[int]) -> Generator[Answer]:
         """Yield the answers to samples, within the range of values less the headroom."""
         narrow = replace(arguments.with_room(self.options.headroom_bits), lookup_range=(-1, 1))
         layout = self.layout(narrow)

@@ -11,7 +11,8 @@ from balance_core.contracts import Verifier
 from balance_core.errors import InvalidProof
 from balance_core.records import Statement, Tensor, TensorSpec
 from balance_ezkl import NAME, container, field
-from balance_ezkl.key import CONTEXT, LIMB_BITS, OUTPUT_LIMIT, ReadKey, read_key
+from balance_ezkl.field import LIMB_BITS, OUTPUT_LIMIT
+from balance_ezkl.key import CONTEXT, ReadKey, read_key
 from balance_ezkl.tool import EzklFailed, call, ezkl
 
 if TYPE_CHECKING:

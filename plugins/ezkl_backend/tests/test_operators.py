@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from balance_ezkl import rules, witness
+from balance_ezkl import answer, rules, witness
 from balance_ezkl.backend import EzklBackend
 from balance_ezkl.circuit import Arguments, compile_circuit, lay_out
 from balance_ezkl.graph import expanded, with_context
@@ -37,9 +37,9 @@ def largest_error(case, folder):
     compile_circuit(path, layout, folder / "compiled", folder)
     scales = layout.settings["model_input_scales"][1:]
     values = witness.quantise_all(inputs, model.inputs, scales, GENEROUS.limit)
-    answer = witness.compute(folder / "compiled", values, bytes(32))
+    answered = answer.compute(folder / "compiled", values, bytes(32))
     (spec,), (scale,) = model.outputs, layout.settings["model_output_scales"]
-    found = witness.floats(answer.outputs[0], spec, scale)
+    found = witness.floats(answered.outputs[0], spec, scale)
     return float(np.abs(found - expected[spec.name][0].astype(np.float64)).max())
 
 

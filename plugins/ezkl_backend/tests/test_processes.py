@@ -83,43 +83,73 @@ def questions(tiny):
     ]
 
 
-def test_shared_samples_are_answered_in_order_and_alike(monkeypatch, compiled, questions):
+@pytest.fixture
+def several():
+    with Crew(2) as started:
+        started.start()
+        assert started.ready(30)
+        yield started
+
+
+def test_shared_samples_are_answered_in_order_and_alike(several, compiled, questions):
     alone = list(Crew(1).answers(compiled, questions, len(questions)))
+    assert list(several.answers(compiled, questions, len(questions))) == alone
+    assert list(several.answers(compiled, questions[::-1], len(questions))) == alone[::-1]
+
+
+def test_others_take_over_once_they_are_ready(monkeypatch, compiled, questions):
     monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
-    with Crew(2) as several:
-        assert list(several.answers(compiled, questions, len(questions))) == alone
-        assert list(several.answers(compiled, questions[::-1], len(questions))) == alone[::-1]
-
-
-def test_shared_samples_fail_with_the_same_errors(monkeypatch, tmp_path, compiled, questions):
-    monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
-    beyond = [[10**6] * 4]
-    with Crew(2) as several:
-        with pytest.raises(ConfigError, match="out of the range"):
-            list(several.answers(compiled, [*questions, beyond, *questions], 49))
-        assert len(list(several.answers(compiled, questions, len(questions)))) == len(questions)
-        broken = tmp_path / "broken"
-        broken.write_bytes(b"no circuit")
-        with pytest.raises(EzklFailed):
-            list(several.answers(broken, questions, 24))
-
-
-def test_a_process_that_dies_is_reported(monkeypatch, compiled, questions):
-    monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
-    with Crew(2) as several:
-        answers = several.answers(compiled, questions, len(questions))
-        next(answers), next(answers)
-        for member in several._members:
+    with Crew(2) as starting:
+        answers = starting.answers(compiled, questions, len(questions))
+        first = [next(answers), next(answers)]
+        assert len(starting._members) == 2
+        assert starting.ready(30)
+        for member in starting._members:
             member.kill()
         with pytest.raises(ToolFailed, match="ended with status -9"):
             list(answers)
+    assert first == list(Crew(1).answers(compiled, questions[:2], 2))
 
 
-def test_processes_end_with_the_crew(monkeypatch, compiled, questions):
-    monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
-    with Crew(2) as several:
-        list(several.answers(compiled, questions, len(questions)))
-        members = list(several._members)
+def test_little_work_is_not_shared(compiled, questions):
+    with Crew(2) as alone:
+        assert len(list(alone.answers(compiled, questions[:3], 3))) == 3
+        assert alone._members == []
+
+
+def test_shared_samples_fail_with_the_same_errors(several, tmp_path, compiled, questions):
+    beyond = [[10**6] * 4]
+    with pytest.raises(ConfigError, match="out of the range"):
+        list(several.answers(compiled, [*questions, beyond, *questions], 49))
+    assert len(list(several.answers(compiled, questions, len(questions)))) == len(questions)
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"no circuit")
+    with pytest.raises(EzklFailed):
+        list(several.answers(broken, questions, 24))
+
+
+def test_a_process_that_dies_is_reported(several, compiled, questions):
+    answers = several.answers(compiled, questions, len(questions))
+    next(answers), next(answers)
+    for member in several._members:
+        member.kill()
+    with pytest.raises(ToolFailed, match="ended with status -9"):
+        list(answers)
+
+
+def test_a_process_that_never_starts_is_reported(compiled, questions):
+    with Crew(2) as broken:
+        broken.start()
+        for member in broken._members:
+            member.kill()
+        assert broken.ready(30)
+        with pytest.raises(ToolFailed, match="ended with status -9"):
+            list(broken.answers(compiled, questions, len(questions)))
+
+
+def test_processes_end_with_the_crew(several):
+    members = list(several._members)
+    several.__exit__()
     assert [member.returncode is not None for member in members] == [True, True]
 
 
@@ -143,8 +173,7 @@ def test_a_cut_of_the_search_stops_with_the_job(tiny, bench):
         bench.setup(tiny.model, tiny.samples, report=report)
 
 
-def test_samples_are_taken_as_they_are_needed(monkeypatch, compiled, questions):
-    monkeypatch.setattr(crew, "WORTH_IT_SECONDS", 0.0)
+def test_samples_are_taken_as_they_are_needed(several, compiled, questions):
     taken = []
 
     def endless():
@@ -152,9 +181,17 @@ def test_samples_are_taken_as_they_are_needed(monkeypatch, compiled, questions):
             taken.append(len(taken))
             yield questions[len(taken) % len(questions)]
 
-    with Crew(2) as several:
-        answers = several.answers(compiled, endless(), 10**9)
-        for _ in range(20):
-            next(answers)
-        answers.close()
+    answers = several.answers(compiled, endless(), 10**9)
+    for _ in range(20):
+        next(answers)
+    answers.close()
     assert len(taken) < 40
+
+
+def test_members_of_the_crew_import_little():
+    code = (
+        "import sys, balance_ezkl.member;"
+        "print([name for name in ('numpy', 'pydantic', 'onnx', 'dataclasses') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
