@@ -7,7 +7,7 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from balance_core.errors import ConfigError
 
@@ -23,13 +23,20 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
     What a killed process left of its own attempt is removed by the next write to the same folder.
     """
+    with whole_file(path, mode=mode) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Lend a stream whose content becomes the file as `write_whole` says, or is dropped if an error comes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     partial, handle = _partial(path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
             partial.replace(path)
@@ -58,10 +65,18 @@ def _sweep(folder: Path) -> None:
 
 def write_output(path: Path, data: bytes) -> None:
     """Write a file where the user asked for it; raises ConfigError where that cannot be."""
+    with output_file(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """Lend a stream that becomes the file that the user asked for, whole; raises ConfigError where that cannot be."""
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {str(path.parent)!r}", hint="make it first, or choose another")
     try:
-        write_whole(path, data)
+        with whole_file(path) as stream:
+            yield stream
     except OSError as error:
         raise ConfigError(
             f"{str(path)!r} cannot be written: {error.strerror}", hint="choose a place that you can write to"

@@ -37,6 +37,7 @@ KINDS: dict[str, type[Plugin]] = {
 
 KNOWN_DISTRIBUTIONS = {
     ("backends", "ezkl"): "balance-ezkl",
+    ("storage", "ipfs"): "balance-ipfs",
     ("verifiers", "ezkl"): "balance-ezkl",
 }
 """What to install for a name that is not there: for hints, and nothing else."""

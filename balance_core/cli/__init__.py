@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import typer.exceptions
 
-from balance_core.cli import consumer, doctor, execute, keys, ledger, plugins, provider, srs
+from balance_core.cli import consumer, doctor, execute, keys, ledger, plugins, provider, srs, storage
 from balance_core.cli.groups import GroupWithPlugins
 from balance_core.errors import EXIT_CRASH, EXIT_INTERRUPTED, BalanceError
 
@@ -38,6 +38,7 @@ consumer.add_commands(app)
 app.add_typer(srs.app, name="srs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(storage.app, name="storage")
 app.add_typer(plugins.app, name="plugins")
 doctor.add_commands(app)
 

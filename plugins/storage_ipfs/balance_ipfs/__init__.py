@@ -1,0 +1,1 @@
+"""The `ipfs` storage of Balance: content on IPFS nodes and behind their gateways, none of which is believed."""
