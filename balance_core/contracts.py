@@ -2,7 +2,7 @@
 
 A plugin is one class, named by one entry point. It inherits from a contract below, says which version of the
 contracts it was written for (`api_version = 1`), and, if it has settings, which class describes them. Optional
-abilities are small classes of their own (`MakesTestSrs`, `ExportsEvmVerifier`), asked for with isinstance. The
+abilities are small classes of their own (`ImportsSrs`, `ExportsEvmVerifier`), asked for with isinstance. The
 conformance kit in `balance_core.testing` tells whether an implementation is right.
 """
 
@@ -213,6 +213,19 @@ class MakesTestSrs(ABC):
     @abstractmethod
     def make_test_srs(self, curve: str, k: int, target: Path) -> None:
         """Write one of 2^k powers, in the raw format that docs/srs.md describes."""
+
+
+class ImportsSrs(ABC):
+    """A backend that reads a ceremony's reference strings, and checks that all points of a string belong together."""
+
+    @abstractmethod
+    def import_srs(self, source: Path, target: Path, k: int | None = None) -> str | None:
+        """Write a string in the raw format that docs/srs.md describes, and return the name that it was published by.
+
+        `source` is a powers-of-tau file (`.ptau`) or has the raw format. Of its powers the first 2^k are taken, all
+        by default. Raises ConfigError unless every point is one of the curve, and all are consecutive powers with
+        their own Lagrange basis. The name is None unless the source's digest is one that its publisher gives.
+        """
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,15 @@ class Srs:
     size: int
 
 
+def is_powers_of_tau(path: Path) -> bool:
+    """Whether a file begins as the `.ptau` files of ceremonies do; raises ConfigError if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"ptau"
+    except OSError as error:
+        raise ConfigError(f"reference string {str(path)!r} cannot be read: {error.strerror}") from error
+
+
 def file_size(k: int) -> int:
     """Return the size of a file of 2^k powers, in bytes."""
     return 4 + (2 * bn254.G1_BYTES << k) + 2 * bn254.G2_BYTES
@@ -166,6 +175,10 @@ class SrsStore:
     def add(self, path: Path) -> Srs:
         """Check a file of the raw format and copy it into the store; raises ConfigError that says what is wrong."""
         return self._add(lambda target: _copy(path, target))
+
+    def receive(self, write: Callable[[Path], None]) -> Srs:
+        """Let `write` write a string from elsewhere in the raw format, check it as `add` does, and keep it."""
+        return self._add(write)
 
     def make(self, curve: str, k: int, make: Callable[[Path], None]) -> Srs:
         """Let `make` write a new test string and add it, unless another process has just added one of this k."""

@@ -290,3 +290,18 @@ def test_removed_string_is_gone(store, write):
 def test_absent_folder_holds_nothing(store):
     assert store.all() == []
     assert store.find(CURVE, 3) is None
+
+
+def test_what_a_backend_writes_is_checked_like_any_file(store):
+    kept = store.receive(lambda target: target.write_bytes(string(2)))
+    assert (kept.k, kept.setup_trust.trust) == (2, Trust.INSECURE_TEST)
+    with pytest.raises(ConfigError, match="not on the curve"):
+        store.receive(lambda target: target.write_bytes(string(2)[:100] + bytes([9]) + string(2)[101:]))
+    assert len(store.all()) == 1
+
+
+def test_a_ceremonys_file_is_told_by_its_first_bytes(write):
+    assert srs.is_powers_of_tau(write(b"ptau" + bytes(8)))
+    assert not srs.is_powers_of_tau(write(string(1)))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        srs.is_powers_of_tau(write(b"").parent / "none")

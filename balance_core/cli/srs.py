@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from balance_core.cli import options as given
+
+if TYPE_CHECKING:
+    from balance_core.contracts import ImportsSrs
 
 app = typer.Typer(
     help="Structured reference strings: the public parameters of KZG provers.",
@@ -40,17 +43,57 @@ def show(json: given.JsonOption = False) -> None:
         typer.echo(f"{srs.curve}  k={srs.k:<3} {srs.setup_trust.trust:<14} {size:>10}  {srs.parameters}")
 
 
-@app.command("import", epilog="Example: balance srs import kzg17.srs")
+@app.command("import", epilog="Example: balance srs import powersOfTau28_hez_final_15.ptau")
 def import_file(
-    path: Annotated[Path, typer.Argument(help="A file in the raw KZG format.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A ceremony's file (.ptau), or one in the raw KZG format.", show_default=False)
+    ],
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, max=28, help="Take 2^k powers.  [default: all]", show_default=False)
+    ] = None,
+    backend: given.BackendOption = None,
 ) -> None:
     """Check a reference string and add it to the store; its trust is told from its points."""
-    from balance_core.srs import SrsStore
+    from balance_core.errors import ToolNotFound
+    from balance_core.srs import SrsStore, is_powers_of_tau
     from balance_core.workspace import Workspace
 
-    added = SrsStore(Workspace.default().srs).add(path)
+    store = SrsStore(Workspace.default().srs)
+    raw_as_it_is = not is_powers_of_tau(path) and k is None
+    published: list[str | None] = []
+    try:
+        importer = _importer(backend)
+        added = store.receive(lambda target: published.append(importer.import_srs(path, target, k)))
+    except ToolNotFound:
+        # The core itself checks single points, not that they belong together (docs/srs.md).
+        if not raw_as_it_is or backend is not None:
+            raise
+        added = store.add(path)
+    name = f", published as {published[0]}" if any(published) else ""
     typer.echo(
-        f"added {added.curve} k={added.k}, setup trust {added.setup_trust.trust}, parameters {added.parameters}"
+        f"added {added.curve} k={added.k}, setup trust {added.setup_trust.trust}, parameters {added.parameters}{name}"
+    )
+
+
+def _importer(backend: str | None) -> ImportsSrs:
+    """Return the backend named, or the first that can; raises ToolNotFound where there is none."""
+    from balance_core import registry
+    from balance_core.contracts import ImportsSrs
+    from balance_core.errors import ConfigError, PluginError, ToolNotFound
+
+    for name in (backend,) if backend else registry.names("backends"):
+        try:
+            found = registry.create("backends", name)
+        except PluginError:
+            if backend:
+                raise
+            continue  # one that is broken stops no other
+        if isinstance(found, ImportsSrs):
+            return found
+    if backend:
+        raise ConfigError(f"the backend {backend} does not import reference strings", hint="leave --backend out")
+    raise ToolNotFound(
+        "no installed backend reads powers-of-tau files or cuts reference strings", hint="pip install balance-zkml"
     )
 
 
