@@ -1,0 +1,436 @@
+"""From a stage's nodes to bodies: how many elements one turn makes, and what is done for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from balance_core.integer.operations import Add, ArgMax, Conv2d, MatMul, Max, Rescale, Sub, Sum
+from balance_orion.body import Column
+from balance_orion.emitter import Emitter, Knowledge, Value
+from balance_orion.kernels import KERNELS, conv2d, lookup, matmul, mul, packing
+from balance_orion.kernels.linear import Block
+from balance_orion.layers import WORD, Step, is_renaming, steps_for
+from balance_orion.witness import reduced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from balance_core.integer.model import IntegerModel
+    from balance_orion.body import Ref
+    from balance_orion.kernels.packing import Lanes
+
+LARGEST_BODY = 24_000
+"""Most cells of one turn, with room left for its state."""
+LARGEST_UNROLLED = 4_000
+"""Most cells of one turn of element-wise work: more would make the program longer for little."""
+MAX_WALKS = 12
+"""A layer that would need more pointers than this reads from a copy that is laid out more regularly."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One body with its results: for each lane (column of `elements`) the values of tensors."""
+
+    emitter: Emitter
+    elements: np.ndarray
+    """[turns, lanes]."""
+    lanes: list[dict[int, Value]]
+
+
+class Shop(Protocol):
+    """What parts need of the generator."""
+
+    model: IntegerModel
+    known: Knowledge
+    uses: list[int]
+
+    def copied(self, tensor: int, picture: np.ndarray | None = None) -> int:
+        """Copy a tensor."""
+        ...
+
+
+# -- element by element
+
+
+def element_parts(shop: Shop, members: Sequence[int]) -> list[Part]:
+    """Return the body of a stage that begins with an element-wise node or a reduction."""
+    steps = steps_for(shop.known, list(members), shop.uses)
+    size = shop.model.facts[members[0]].size
+    per_turn = _unroll(shop, members, steps, size)
+    elements = np.arange(size, dtype=np.int64).reshape(-1, per_turn)
+    e = Emitter(shop.known, len(elements))
+    return [Part(e, elements, [run_steps(e, steps, {}, lane) for lane in elements.T])]
+
+
+def run_steps(e: Emitter, steps: Sequence[Step], values: dict[int, Value], elements: np.ndarray) -> dict[int, Value]:
+    """Write the code of one element of each turn; returns the values of all nodes that were computed."""
+    known = e.known
+    for step in steps:
+        node = known.model.nodes[step.node]
+        if step.kind == "alias":
+            values[step.node] = values[step.source]
+        elif step.table is not None:
+            source = values.get(step.source)
+            if source is None:
+                source = e.operand(step.source, _spread(known, step.source, step.node)[elements])
+            values[step.node] = lookup.read(e, source, step.first, step.table)
+        else:
+            operands = _operands(e, step.node, values, elements)
+            values[step.node] = KERNELS[type(node.operation)].emit(e, step.node, operands, elements)
+    return values
+
+
+def _operands(e: Emitter, place: int, values: dict[int, Value], elements: np.ndarray) -> list[Value]:
+    node = e.known.model.nodes[place]
+    if isinstance(node.operation, (Sum, Max, ArgMax)):
+        chosen = reduced(node.operation, e.known.model.facts[node.inputs[0]].shape)[elements]
+        return [e.operand(node.inputs[0], column) for column in chosen.T]
+    return [
+        values[i] if i in values else e.operand(i, _spread(e.known, i, place)[elements]) for i in node.inputs
+    ]
+
+
+def _spread(known: Knowledge, operand: int, place: int) -> np.ndarray:
+    """Return the element of an operand that each element of a result reads."""
+    fact, shape = known.model.facts[operand], known.model.facts[place].shape
+    if fact.size == known.model.facts[place].size:
+        return np.arange(fact.size, dtype=np.int64)
+    own = np.arange(fact.size, dtype=np.int64).reshape(fact.shape)
+    return np.broadcast_to(own, shape).reshape(-1)
+
+
+def _unroll(shop: Shop, members: Sequence[int], steps: Sequence[Step], size: int) -> int:
+    """Choose how many elements one turn makes: loops cost pointers, long code costs words."""
+    trial = Emitter(shop.known, 1)
+    run_steps(trial, steps, {}, np.zeros(1, dtype=np.int64))
+    each = max(1, len(trial.body.ops))
+    if size * each <= LARGEST_UNROLLED // 8:
+        return size
+    reads = _reads(shop, members)
+    shape = shop.model.facts[members[0]].shape
+    tails = [1, *accumulate(reversed(shape), lambda a, b: a * b)]
+    candidates = {tail * n for tail in tails for n in (1, 2, 4, 7, 8, 14) if size % (tail * n) == 0}
+    candidates = {n for n in candidates if n * each <= LARGEST_UNROLLED} or {1}
+    return min(candidates, key=lambda n: (_price(reads, n, size, each), n))
+
+
+def _reads(shop: Shop, members: Sequence[int]) -> list[np.ndarray]:
+    """Return where each external operand's elements are, [elements] or [elements, operands]."""
+    inside = set(members)
+    reads = []
+    for place in members:
+        node = shop.model.nodes[place]
+        for operand in node.inputs:
+            view = shop.known.views.get(operand)
+            if operand in inside or view is None:
+                continue
+            if isinstance(node.operation, (Sum, Max, ArgMax)):
+                chosen = reduced(node.operation, shop.model.facts[operand].shape)
+            else:
+                chosen = _spread(shop.known, operand, place)[:, None]
+            reads.append(view.addresses[chosen])
+    return reads
+
+
+def _price(reads: Sequence[np.ndarray], per_turn: int, size: int, each: int) -> float:
+    turns = size // per_turn
+    if turns == 1:
+        return size * each * (1 + WORD)
+    kinds: dict[bytes, bool] = {}
+    for array in reads:
+        columns = array.reshape(turns, -1)
+        for moves in np.unique((columns - columns[:1]).T, axis=0):
+            if moves.any():
+                kinds[moves.tobytes()] = len(np.unique(np.diff(moves))) == 1
+    irregular = sum(not regular for regular in kinds.values())
+    pointers = len(kinds) - irregular + 3 * irregular + 3
+    return turns * (pointers + WORD * irregular) + WORD * per_turn * each + size * each
+
+
+# -- matrix products and convolutions
+
+
+def linear_parts(shop: Shop, head: int, members: Sequence[int]) -> list[Part]:
+    """Return the bodies of a stage that begins with a matrix product or a convolution."""
+    node = shop.model.nodes[head]
+    facts = [shop.model.facts[i] for i in node.inputs]
+    steady = [shop.known.views[i].space == "constant" for i in node.inputs]
+    if isinstance(node.operation, MatMul):
+        blocks = matmul.blocks(node.operation, facts, 1 if steady[0] else 0)
+        tensors = list(node.inputs)
+    elif isinstance(node.operation, Conv2d):
+        blocks = conv2d.blocks(node.operation, facts)
+        tensors = [_padded(shop, node.inputs[0], node.operation), node.inputs[1]]
+    else:
+        raise TypeError(f"{node.operation.name} is no linear operation")
+    moving = blocks[0].moving
+    packed = shop.known.views[tensors[1 - moving]].space == "constant"
+    packed = packed and shop.known.views[tensors[moving]].space != "constant"
+    if packed:
+        tensors[moving] = _regular(shop, tensors[moving], blocks)
+        return _packed_parts(shop, head, members, blocks, tensors)
+    for side, tensor in enumerate(tensors):
+        if shop.known.views[tensor].offset:
+            tensors[side] = shop.copied(tensor)
+    steps = steps_for(shop.known, list(members[1:]), shop.uses)
+    return [part for block in blocks for part in _plain_parts(shop, head, steps, block, tensors)]
+
+
+def _padded(shop: Shop, tensor: int, operation: Conv2d) -> int:
+    """Return images with their padding, as a copy unless there is none."""
+    if not any(operation.pads):
+        return tensor
+    top, left, bottom, right = operation.pads
+    count, channels, height, width = shop.model.facts[tensor].shape
+    picture = np.full((count * channels, height + top + bottom, width + left + right), -1, dtype=np.int64)
+    picture[:, top : top + height, left : left + width] = np.arange(count * channels * height * width).reshape(
+        -1, height, width
+    )
+    return shop.copied(tensor, _sheets(picture))
+
+
+def _sheets(picture: np.ndarray) -> np.ndarray:
+    """Return rows for a copy: a channel to a turn, or a row of one where a channel is too large."""
+    channels, height, width = picture.shape
+    if channels == 1 or height * width <= LARGEST_UNROLLED:
+        return picture.reshape(channels, height * width)
+    return picture.reshape(channels * height, width)
+
+
+def _regular(shop: Shop, tensor: int, blocks: Sequence[Block]) -> int:
+    """Return the tensor, or a copy if its elements' places are too irregular for few pointers."""
+    view = shop.known.views[tensor]
+    for block in blocks:
+        if len(block.x) == 1:
+            continue
+        places = view.addresses[block.x]
+        moves = np.unique((places - places[:1]).T, axis=0)
+        span = int(places[0].max() - places[0].min()) // 2**15
+        if len(moves) + span > MAX_WALKS:
+            size = len(view.addresses)
+            shape = shop.model.facts[tensor].shape if tensor >= 0 else (size,)
+            width = prod(shape[-2:]) if len(shape) >= 3 else shape[-1]
+            if width > LARGEST_UNROLLED or size % width:
+                return tensor
+            return shop.copied(tensor, np.arange(size).reshape(-1, width))
+    return tensor
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What is taken into a packed sum: constants that are added, and a division."""
+
+    node: int
+    divisor: int
+    added: np.ndarray
+    """For each element of the result."""
+    rest: list[int]
+    """Nodes that are left to do."""
+
+
+def _tail(shop: Shop, head: int, members: Sequence[int]) -> _Tail:
+    """Find the additions of constants and the division that directly follow a linear node."""
+    model, views = shop.model, shop.known.views
+    node, divisor = head, 1
+    added = np.zeros(model.facts[head].size, dtype=np.int64)
+    rest = list(members[1:])
+    while shop.uses[node] == 1 and divisor == 1:
+        readers = [m for m in rest if node in model.nodes[m].inputs]
+        if len(readers) != 1:
+            break
+        reader = readers[0]
+        operation, operands = model.nodes[reader].operation, model.nodes[reader].inputs
+        if isinstance(operation, (Add, Sub)):
+            other = operands[1] if operands[0] == node else operands[0]
+            if views.get(other) is None or views[other].space != "constant":
+                break
+            if isinstance(operation, Sub) and operands[0] != node:
+                break
+            values = views[other].addresses[_spread(shop.known, other, reader)]
+            added = added + values if isinstance(operation, Add) else added - values
+        elif isinstance(operation, Rescale):
+            divisor = operation.divisor
+        elif not is_renaming(model, reader):
+            break
+        node = reader
+        rest.remove(reader)
+    return _Tail(node, divisor, added, rest)
+
+
+def _packed_parts(
+    shop: Shop, head: int, members: Sequence[int], blocks: Sequence[Block], tensors: Sequence[int]
+) -> list[Part]:
+    tail = _tail(shop, head, members)
+    least, most = shop.known.ends(tail.node)
+    lanes = packing.Lanes(tail.node, tail.divisor, least, most)
+    steps = steps_for(shop.known, tail.rest, shop.uses)
+    parts = []
+    for block in blocks:
+        weights = shop.known.views[tensors[1 - block.moving]].addresses[block.y]
+        parts += _packed_block(shop, block, weights, tensors[block.moving], (lanes, tail, steps))
+    return parts
+
+
+def _packed_block(
+    shop: Shop, block: Block, weights: np.ndarray, x: int, how: tuple[Lanes, _Tail, Sequence[Step]]
+) -> list[Part]:
+    """Choose between weights in the code, all lanes in one turn, and weights in the data, a group of lanes a turn."""
+    lanes, tail, _ = how
+    turns, terms = block.x.shape
+    count = weights.shape[1]
+    groups = -(-count // lanes.per_element)
+    width = -(-count // groups)
+    added = tail.added[block.result]
+    steady = bool((added == added[:1]).all())
+    reads = terms if turns > 1 else 0
+    in_code = turns * (reads + 2 * terms * groups) + WORD * (reads + 3 * terms * groups)
+    in_data = turns * groups * (reads + 3 * terms) + WORD * (4 * terms + terms * groups)
+    body = reads + 2 * terms * groups + 12 * count
+    if steady and body <= LARGEST_BODY and (in_code <= in_data or groups == 1):
+        return [_in_code(shop, block, weights, x, how, added[0])]
+    parts = []
+    even = count - count % width
+    for start, stop, lanes_each in ((0, even, width), (even, count, count - even)):
+        if start < stop:
+            some = Block(block.moving, block.x, block.y[:, start:stop], block.result[:, start:stop])
+            parts.append(_in_data(shop, some, weights[:, start:stop], x, how, lanes_each))
+    return parts
+
+
+def _in_code(
+    shop: Shop,
+    block: Block,
+    weights: np.ndarray,
+    x: int,
+    how: tuple[Lanes, _Tail, Sequence[Step]],
+    added: np.ndarray,
+) -> Part:
+    lanes, tail, steps = how
+    e = Emitter(shop.known, len(block.x))
+    offset = shop.known.views[x].offset
+    per = lanes.per_element
+    results: list[dict[int, Value]] = []
+    for start in range(0, weights.shape[1], per):
+        part = weights[:, start : start + per]
+        terms: list[tuple[Ref, Ref | int]] = []
+        for k, row in enumerate(part):
+            if row.any():
+                ref = e.operand(x, block.x[:, k]).ref
+                if ref is not None:
+                    terms.append((ref, lanes.join(row.tolist())))
+        total = packing.accumulate(e, terms)
+        sums = part.sum(axis=0)
+        constants = [int(a) + offset * int(s) for a, s in zip(added[start : start + per], sums, strict=True)]
+        shift = lanes.join([lanes.shift(constant) for constant in constants])
+        chosen = list(block.result[:, start : start + per].T)
+        values = packing.unpack(e, lanes, total, shift, chosen)
+        results += [
+            run_steps(e, steps, {tail.node: value}, at) for value, at in zip(values, chosen, strict=True)
+        ]
+    return Part(e, block.result, results)
+
+
+def _in_data(
+    shop: Shop,
+    block: Block,
+    weights: np.ndarray,
+    x: int,
+    how: tuple[Lanes, _Tail, Sequence[Step]],
+    width: int,
+) -> Part:
+    lanes, tail, steps = how
+    code = shop.known.code
+    rows, terms = block.x.shape
+    groups = weights.shape[1] // width
+    packed = [
+        lanes.join(weights[k, group * width : (group + 1) * width].tolist())
+        for group in range(groups)
+        for k in range(terms)
+    ]
+    place = code.store(packed)
+    e = Emitter(shop.known, rows * groups)
+    offset = shop.known.views[x].offset
+    pairs: list[tuple[Ref, Ref | int]] = []
+    ends = min(packed), max(packed)
+    for k in range(terms):
+        ref = e.operand(x, np.repeat(block.x[:, k], groups)).ref
+        weight = e.body.load(Column("data", place + np.tile(np.arange(groups) * terms + k, rows), *ends))
+        if ref is not None:
+            pairs.append((ref, weight))
+    total = packing.accumulate(e, pairs)
+    constants = tail.added[block.result] + offset * weights.sum(axis=0)[None, :]
+    shifts = [
+        lanes.join([lanes.shift(int(constant)) for constant in row[group * width : (group + 1) * width]])
+        for row in constants
+        for group in range(groups)
+    ]
+    chosen = list(block.result.reshape(rows * groups, width).T)
+    shift: Ref | int = shifts[0]
+    if len(set(shifts)) > 1:
+        used = shifts
+        where = np.arange(len(shifts), dtype=np.int64)
+        if len(set(map(tuple, np.array(shifts, dtype=object).reshape(rows, groups).tolist()))) == 1:
+            used, where = shifts[:groups], where % groups
+        shift = e.body.load(Column("data", code.store(used) + where, min(used), max(used)))
+    values = packing.unpack(e, lanes, total, shift, chosen)
+    results = [run_steps(e, steps, {tail.node: value}, at) for value, at in zip(values, chosen, strict=True)]
+    return Part(e, block.result.reshape(rows * groups, width), results)
+
+
+def _plain_parts(
+    shop: Shop, head: int, steps: Sequence[Step], block: Block, tensors: Sequence[int]
+) -> list[Part]:
+    """Sums of plain products: a row of results to a turn, or a single one where that would be too long."""
+    x, y = tensors[block.moving], tensors[1 - block.moving]
+    (rows, terms), count = block.x.shape, block.y.shape[1]
+    unrolled = terms * count + rows * (terms + 2 * terms * count) + WORD * 3 * terms * count
+    single = rows * count * 4 * terms + WORD * 4 * terms
+    if terms * (1 + 2 * count) <= LARGEST_BODY and (unrolled <= single or rows * count == 1):
+        e = Emitter(shop.known, rows)
+        lanes = []
+        for lane in range(count):
+            total = _dot(e, x, y, [(block.x[:, k], np.full(rows, block.y[k, lane])) for k in range(terms)])
+            lanes.append(run_steps(e, steps, {head: total}, block.result[:, lane]))
+        return [Part(e, block.result, lanes)]
+    e = Emitter(shop.known, rows * count)
+    pairs = [(np.repeat(block.x[:, k], count), np.tile(block.y[k], rows)) for k in range(terms)]
+    elements = block.result.reshape(-1, 1)
+    return [Part(e, elements, [run_steps(e, steps, {head: _dot(e, x, y, pairs)}, elements[:, 0])])]
+
+
+def _dot(e: Emitter, x: int, y: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Value:
+    """Sum of products of known cells."""
+    total: Ref | None = None
+    for left, right in pairs:
+        product = mul.emit(e, 0, [e.operand(x, left), e.operand(y, right)], left)
+        if product.ref is None:
+            raise AssertionError("a product of constants was not folded")
+        total = product.ref if total is None else e.body.add(total, product.ref)
+    if total is None:
+        raise AssertionError("a sum has no terms")
+    return Value(total)
+
+
+# -- outputs
+
+
+def output_parts(shop: Shop, results: Sequence[int], first: int) -> list[Part]:
+    """Return bodies that write the results behind the inputs, in the order of the model's outputs."""
+    parts = []
+    for tensor in results:
+        size = shop.model.facts[tensor].size
+        per_turn = next(n for n in range(min(size, 256), 0, -1) if size % n == 0)
+        elements = np.arange(size, dtype=np.int64).reshape(-1, per_turn)
+        e = Emitter(shop.known, len(elements))
+        for lane in elements.T:
+            value = e.operand(tensor, lane)
+            target = Column("output", first + lane, 0, 0)
+            e.body.store(e.plain(value) if value.ref is not None else e.body.push(value.offset), target)
+        parts.append(Part(e, elements, [{} for _ in range(per_turn)]))
+        first += size
+    return parts
