@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.05
+"""Between two looks at the worker's memory, which keeps its own high-water mark."""
 _REPORT_SECONDS = 0.2
 
 
@@ -40,6 +41,13 @@ def die_with_parent(parent: int) -> None:
 def _adopt_orphans() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_of(process: int) -> list[int]:
+    """Return a file descriptor that is ready once a process has ended, where the kernel has such."""
+    with contextlib.suppress(AttributeError, OSError):
+        return [os.pidfd_open(process)]
+    return []
 
 
 @dataclass
@@ -94,22 +102,23 @@ class Supervisor:
         self._report_end()
 
     def _watch(self, from_worker: int, to_worker: int) -> None:
-        """Poll until the worker has ended or went past a limit."""
+        """Look at the worker until it has ended or went past a limit; its words and its end are noticed at once."""
         seen = self._seen
         reported = 0.0
+        sources = [from_worker, *_end_of(self._worker)]
         while seen.status is None and seen.failure is None:
             if os.getppid() != self._parent:
                 self._stop()
-            use = measure.memory(self._worker)
-            seen.peak_memory = max(seen.peak_memory, use.high_water)
             if seen.started is not None and seen.ended is None:
+                use = measure.memory(self._worker)
+                seen.peak_memory = max(seen.peak_memory, use.high_water)
                 self._check_limits(use.resident)
                 if seen.elapsed - reported > _REPORT_SECONDS:
                     reported = seen.elapsed
                     self._report({"event": "use", "elapsed": reported, "memory": use.resident})
-            ready, _, _ = select.select([from_worker], [], [], _POLL_SECONDS)
-            if ready:
-                self._hear(os.read(from_worker, 4096), to_worker)
+            ready, _, _ = select.select(sources, [], [], _POLL_SECONDS)
+            if from_worker in ready and not self._hear(os.read(from_worker, 4096), to_worker):
+                sources.remove(from_worker)
             self._reap()
 
     def _check_limits(self, resident: int) -> None:
@@ -119,11 +128,9 @@ class Supervisor:
         elif seen.seconds is not None and seen.elapsed > seen.seconds:
             seen.failure = "timeout"
 
-    def _hear(self, message: bytes, to_worker: int) -> None:
-        """Take what the worker says: that it starts, or that it is done."""
+    def _hear(self, message: bytes, to_worker: int) -> bool:
+        """Take what the worker says: that it starts, or that it is done; return whether it may say more."""
         seen = self._seen
-        if not message:
-            time.sleep(_POLL_SECONDS)
         for line in message.decode().splitlines():
             word, _, rest = line.partition(" ")
             if word == "start":
@@ -135,6 +142,7 @@ class Supervisor:
                 seen.ended = time.monotonic()
                 seen.peak_memory = max(seen.peak_memory, measure.memory(self._worker).high_water)
                 os.write(to_worker, b"1")
+        return bool(message)
 
     def _reap(self) -> bool:
         """Collect what has ended, with the processor time it took; return whether any child is left."""

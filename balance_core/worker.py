@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> None:
     """Supervise one worker; the arguments are the reports' file descriptor, the parent's id, and what to expect."""
     reports, parent, stage, plugin = arguments
     Supervisor(int(reports), parent=int(parent)).run(lambda side: _work(side, stage, plugin))
+    os._exit(0)  # whoever waits need not wait for the interpreter to be taken down
 
 
 def _work(side: WorkerSide, stage: str, plugin: str) -> None:
