@@ -1,0 +1,277 @@
+"""The `evm` chain: records ordered, and proofs checked, by the registry contract of any EVM network."""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
+from balance_core.contracts import ChainAdapter
+from balance_core.errors import ChainError, Rejected
+from balance_core.keys import DEFAULT_KEY, KeyStore
+from balance_core.workspace import Workspace
+from balance_evm import NAME, codec, interfaces, typed_data
+from balance_evm.chronicle import Chronicle, cursor
+from balance_evm.claims import EvmClaims
+from balance_evm.network import Network
+from balance_evm.sender import Transaction
+from balance_evm.settings import EvmSettings
+from balance_evm.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from balance_core.chain import Attestation, ChainEvent, ProofRecord, Revocation
+    from balance_core.records import Registration
+    from balance_core.settings import Settings
+    from balance_core.signing import SigningKey
+    from balance_evm.chronicle import Model
+    from balance_evm.mirror import Entry, Mirror
+
+_NOBODY = "0x" + 40 * "0"
+_ENTRY = re.compile(r"(?P<tx>0x[0-9a-f]{64})/(?P<rank>0|[1-9][0-9]{0,5})")
+_CURSOR = re.compile(r"(?P<block>0|[1-9][0-9]{0,17}):(?P<hash>0x[0-9a-f]{64}):(?P<position>0|[1-9][0-9]{0,8})")
+ORIGIN = "origin"
+"""The cursor before the first entry, which a reader has once the first entry was taken back."""
+
+
+class EvmChain(ChainAdapter, Vouches, EvmClaims):
+    """A registry on an EVM chain; any number of processes and threads may use it at the same time."""
+
+    api_version = 1
+    settings_class: ClassVar[type[Settings]] = EvmSettings
+    settings: EvmSettings
+    needs_network: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self.network = Network(self.settings)
+        self._lock = threading.RLock()
+        self._read: Chronicle | None = None
+        self._rewinds = 0
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        """The local copy of the registry's log."""
+        return self.network.mirror()
+
+    @cached_property
+    def writer(self) -> Writer:
+        """Whoever signs; opened with the first call that writes."""
+        return Writer(self)
+
+    def chronicle(self) -> Chronicle:
+        """Return what the log amounts to, after reading what is new."""
+        with self._lock:
+            rewinds = self.mirror.sync()
+            if self._read is None or rewinds != self._rewinds:
+                self._read = Chronicle(interfaces.registry(), self.network.chain_id, self.network.registry)
+                self._rewinds = rewinds
+            entries = self.mirror.behind(self._read.place)
+            told = self._read.extend(entries)
+            if told:
+                self.mirror.keep_told(told)
+            return self._read
+
+    # ------------------------------------------------------------------------------------------------ what it tells
+
+    def registration(self, registration_id: str) -> Registration:
+        """Return a registration that its provider stands behind: active, or superseded and good for old proofs."""
+        found = self.chronicle().replay.state.registrations.get(registration_id)
+        if found is None:
+            raise Rejected(f"registration {registration_id[:80]!r} is not on chain {self.network.chain_id}")
+        if found.standing is Standing.REVOKED:
+            reason = f": {found.reason}" if found.reason else ""
+            raise Rejected(
+                f"registration {registration_id} was revoked{reason}", hint="ask its provider for a new one"
+            )
+        if found.standing is Standing.PROPOSED:
+            raise Rejected(
+                f"registration {registration_id} is proposed and not yet accepted by {found.registration.provider}",
+                hint="its new provider registers it too",
+            )
+        return found.registration
+
+    def voucher(self, registration_id: str) -> Voucher:
+        """Return where the registration stands and how, whatever that is; raises Rejected for an unknown one."""
+        read = self.chronicle()
+        found = read.replay.state.registrations.get(registration_id)
+        if found is None:
+            raise Rejected(f"registration {registration_id[:80]!r} is not on chain {self.network.chain_id}")
+        return Voucher(
+            registration_id=registration_id,
+            chain=NAME,
+            network=f"{self.network.chain_id}/{self.network.registry}",
+            entry="0x" + read.by_registration[registration_id].name.hex(),
+            standing=found.standing,
+            successor=found.successor,
+            reason=found.reason,
+        )
+
+    def status(self, ref: ChainRef) -> Finality:
+        """Say whether an entry is mined and deep enough to stay; one that the chain took back is reverted."""
+        found = _ENTRY.fullmatch(ref.entry)
+        if ref.chain != NAME or found is None:
+            return Finality.UNKNOWN
+        self.chronicle()
+        entries = self.mirror.of_transaction(found["tx"])
+        rank = int(found["rank"])
+        if rank < len(entries) and entries[rank].canonical:
+            return self._settled(entries[rank])
+        if self._is_waiting(found["tx"]):
+            return Finality.PENDING
+        return Finality.REVERTED if rank < len(entries) else Finality.UNKNOWN
+
+    def _settled(self, entry: Entry) -> Finality:
+        newest = self.mirror.block("latest")
+        deep = newest.number - entry.block + 1 if newest is not None else 0
+        wanted = self.settings.confirmations_on(self.network.chain_id)
+        return Finality.FINAL if deep >= wanted else Finality.PENDING
+
+    def _is_waiting(self, tx: str) -> bool:
+        found = self.network.rpc.call("eth_getTransactionByHash", tx)
+        return isinstance(found, dict) and found.get("blockHash") is None
+
+    def events(self, since: str | None = None) -> Iterator[ChainEvent]:
+        """Yield all entries behind a cursor, up to the newest, and first those that the chain took back since."""
+        from balance_core.chain import ChainEvent
+
+        read = self.chronicle()
+        place = 0 if since in {None, ORIGIN} else self._place(str(since))
+        entry = self.mirror.at(place) if place else None
+        while entry is not None and not entry.canonical:
+            before = self.mirror.at(entry.previous) if entry.previous else None
+            if entry.told is not None:
+                back = {**entry.told, "type": "reverted", "cursor": ORIGIN if before is None else cursor(before)}
+                yield ChainEvent.from_value(back)
+            entry = before
+        behind = entry.place if entry is not None else 0
+        for found in self.mirror.behind(behind):
+            if found.place <= read.place and found.told is not None:
+                yield ChainEvent.from_value(found.told)
+
+    def _place(self, since: str) -> int:
+        found = _CURSOR.fullmatch(since)
+        entry = self.mirror.find(found["hash"], int(found["position"])) if found else None
+        if entry is None or found is None or entry.block != int(found["block"]):
+            raise ChainError(
+                f"the cursor {since[:100]!r} names no entry of the registry {self.network.registry}",
+                hint="it is of another registry, or of a chain that went back before this data folder read it: "
+                "start from the beginning",
+            )
+        return entry.place
+
+    # ------------------------------------------------------------------------------------------------ what it is told
+
+    def register(self, registration: Registration, *, key: str) -> ChainRef:
+        """Publish a registration, its next version, or the acceptance of one that was handed to this account."""
+
+        def build(read: Chronicle) -> Transaction:
+            struct = codec.registration_struct(registration)
+            known = read.by_registration.get(registration.registration_id)
+            terms = self._terms(read, registration) if known is None else _terms_of(known)
+            data = interfaces.registry().call("register", struct, terms)
+            what = f"registering {registration.name} version {registration.version}"
+            return Transaction(what, self.network.registry, data)
+
+        return self.writer.write(registration, key, build, names=registration.provider)
+
+    def _terms(self, read: Chronicle, registration: Registration) -> tuple[Any, ...]:
+        owner = read.account(registration.provider)
+        if owner is None:
+            raise Rejected(
+                f"no account on this chain writes for the key {registration.provider}",
+                hint="its owner binds one first: balance evm bind",
+            )
+        validators = tuple(dict.fromkeys(self.settings.validators))
+        return (owner, _NOBODY, bytes(32), "", validators, self.settings.quorum)
+
+    def revoke(self, revocation: Revocation, *, key: str) -> ChainRef:
+        """Withdraw a registration; only the account of the line's newest version can."""
+
+        def build(read: Chronicle) -> Transaction:
+            model = self.model(read, revocation.registration_id)
+            data = interfaces.registry().call("revoke", model.name, revocation.reason)
+            return Transaction(f"revoking {revocation.registration_id[:16]}", self.network.registry, data)
+
+        return self.writer.write(revocation, key, build)
+
+    def submit(self, record: ProofRecord, *, key: str, inline: bytes | None = None) -> ChainRef:
+        """Publish a proof's digests, with few bytes in the event where asked; the contract checks nothing here."""
+        if inline is not None and len(inline) > self.max_inline:
+            raise Rejected(
+                f"{len(inline)} bytes are too many to keep on the chain: it takes {self.max_inline}",
+                hint="leave them in the storage: the record names their address",
+            )
+
+        def build(read: Chronicle) -> Transaction:
+            model = self.model(read, record.registration_id)
+            said = codec.said_struct(record)
+            data = interfaces.registry().call("submit", model.name, said, record.bundle, inline or b"")
+            return Transaction(f"submitting proof {record.proof_id[:16]}", self.network.registry, data)
+
+        return self.writer.write(record, key, build)
+
+    @cached_property
+    def max_inline(self) -> int:
+        """The largest number of bytes that an event keeps."""
+        return int(self.network.view(self.network.registry, interfaces.registry(), "MAX_INLINE"))
+
+    def attest(self, attestation: Attestation, *, key: str) -> ChainRef:
+        """Publish a validator's word as typed data that its account signs."""
+
+        def build(read: Chronicle) -> Transaction:
+            word = self.word(attestation, read)
+            signature = self.writer.account.sign_typed(
+                typed_data.typed(word, self.network.chain_id, self.network.registry)
+            )
+            return self.carry(word, signature)
+
+        return self.writer.write(attestation, key, build, names=attestation.validator)
+
+    def word(self, attestation: Attestation, read: Chronicle | None = None) -> typed_data.Word:
+        """Return what a validator signs; raises Rejected for a proof that is not on the chain."""
+        read = read or self.chronicle()
+        proof = read.replay.state.proofs.get(attestation.proof_id)
+        if proof is None:
+            raise Rejected(f"the proof {attestation.proof_id} has not been submitted")
+        return typed_data.Word(
+            model=self.model(read, proof.record.registration_id).name,
+            proofId=bytes.fromhex(attestation.proof_id),
+            statementDigest=bytes.fromhex(attestation.statement_digest),
+            valid=attestation.valid,
+        )
+
+    def carry(self, word: typed_data.Word, signature: bytes) -> Transaction:
+        """Return the transaction that publishes a word, whoever sends it."""
+        struct = (word["model"], word["proofId"], word["statementDigest"], word["valid"])
+        data = interfaces.registry().call("attest", struct, signature)
+        return Transaction(f"attesting proof {word['proofId'].hex()[:16]}", self.network.registry, data)
+
+    @staticmethod
+    def model(read: Chronicle, registration_id: str) -> Model:
+        """Return a registration's model; raises Rejected for one that is not on the chain."""
+        found = read.by_registration.get(registration_id)
+        if found is None:
+            raise Rejected(f"registration {registration_id} is not on this chain")
+        return found
+
+    def answer_name(self, read: Chronicle, proof_id: str) -> bytes:
+        """Return the registry's name for an answer; raises Rejected for one that was neither proven nor claimed."""
+        found = read.answers.get(proof_id)
+        if found is None:
+            raise Rejected(f"the answer {proof_id} is not on this chain")
+        return found
+
+    def signing_key(self) -> SigningKey:
+        """Return the user's key that registrations name."""
+        store = KeyStore(Workspace.default().keys)
+        return store.default() if self.settings.key == DEFAULT_KEY else store.load(self.settings.key)
+
+
+def _terms_of(model: Model) -> tuple[Any, ...]:
+    terms = model.terms
+    names = ("owner", "verifier", "verifyingKey", "cid", "validators", "quorum")
+    return tuple(terms[name] for name in names)

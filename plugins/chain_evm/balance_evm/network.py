@@ -1,0 +1,131 @@
+"""One chain as it was found at the node: its number, its beginning, and the registry on it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from balance_core.errors import ChainError, ConfigError
+from balance_core.workspace import Workspace
+from balance_evm.abi import Interface
+from balance_evm.deployments import DeploymentFile
+from balance_evm.mirror import Mirror
+from balance_evm.rpc import Rpc, RpcRefused, quantity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from balance_evm.settings import EvmSettings
+
+_INSTANCE_DIGITS = 16
+_SCANNED = 100_000
+"""A chain of so few blocks is read from its first one; otherwise the registry's first block is looked for."""
+
+
+class Network:
+    """Where the settings lead. The first call asks the node; another chain than the pinned one is refused."""
+
+    def __init__(self, settings: EvmSettings) -> None:
+        self.settings = settings
+        self.rpc = Rpc(settings.rpc_url, timeout=settings.timeout_seconds, patience=settings.patience_seconds)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where journals, copies of logs and deployments are kept."""
+        return Workspace.default().root / "evm"
+
+    @cached_property
+    def chain_id(self) -> int:
+        """The chain's number; raises ConfigError for another than was asked for."""
+        found = quantity(self.rpc.call("eth_chainId"))
+        wanted = self.settings.chain_id
+        if wanted is not None and found != wanted:
+            raise ConfigError(
+                f"the node {self.rpc.name} is on chain {found}, and not on {wanted}",
+                hint=f"give the address of a node of chain {wanted}, or -o chain.chain_id={found} if you mean that one",
+            )
+        return found
+
+    @cached_property
+    def instance(self) -> str:
+        """The chain's number with the beginning of its first block's hash: two trial chains may share a number."""
+        first = self.rpc.call("eth_getBlockByNumber", "0x0", False)
+        if not isinstance(first, dict):
+            raise ChainError("the node does not have the chain's first block")
+        return f"{self.chain_id}-{str(first['hash']).removeprefix('0x')[:_INSTANCE_DIGITS]}"
+
+    @cached_property
+    def deployments(self) -> DeploymentFile:
+        """What was deployed on this chain from this data folder."""
+        return DeploymentFile(self.folder, self.instance)
+
+    @cached_property
+    def registry(self) -> str:
+        """The registry's address; raises ConfigError where there is none, or no contract stands there."""
+        found = self.settings.registry or self.deployments.read().registry
+        if found is None:
+            raise ConfigError(
+                f"no registry is known on chain {self.chain_id}",
+                hint="deploy one with `balance evm deploy`, or name it: -o chain.registry=0x...",
+            )
+        if not self.code(found):
+            raise ConfigError(
+                f"there is no contract at {found} on chain {self.chain_id}",
+                hint="check the address and the node: -o chain.registry=0x... -o chain.rpc_url=URL",
+            )
+        return found
+
+    @cached_property
+    def from_block(self) -> int:
+        """The first block that may hold an event of the registry."""
+        if self.settings.from_block is not None:
+            return self.settings.from_block
+        known = self.deployments.read()
+        if known.registry == self.registry:
+            return known.from_block
+        newest = quantity(self.rpc.call("eth_blockNumber"))
+        return 0 if newest < _SCANNED else self._first_block(newest)
+
+    def _first_block(self, newest: int) -> int:
+        """Find the block that the registry was made in, by halving."""
+        low, high = 0, newest
+        try:
+            while low < high:
+                middle = (low + high) // 2
+                if self.code(self.registry, hex(middle)):
+                    high = middle
+                else:
+                    low = middle + 1
+        except RpcRefused as error:
+            raise ConfigError(
+                "the node does not know since when the registry is there: it keeps no old states",
+                hint="say which block it was deployed in: -o chain.from_block=N",
+            ) from error
+        return low
+
+    def code(self, address: str, block: str = "latest") -> bytes:
+        """Return a contract's code."""
+        return _hex(self.rpc.call("eth_getCode", address, block))
+
+    def view(self, address: str, interface: Interface, name: str, *values: Any, gas: int | None = None) -> Any:
+        """Return what a contract answers; raises RpcRefused with the revert's data."""
+        call = {"to": address, "data": "0x" + interface.call(name, *values).hex()}
+        if gas is not None:
+            call["gas"] = hex(gas)
+        return interface.result(name, _hex(self.rpc.call("eth_call", call, "latest")))
+
+    def mirror(self) -> Mirror:
+        """Return the copy of the registry's log."""
+        path = self.folder / f"{self.instance}-{self.registry}.log.db"
+        return Mirror(self.rpc, path, self.registry, self.from_block)
+
+    def journal_path(self, address: str) -> Path:
+        """Return where an account's transactions are kept."""
+        return self.folder / f"{self.instance}-{address}.journal.db"
+
+
+def _hex(value: Any) -> bytes:
+    try:
+        return bytes.fromhex(str(value).removeprefix("0x"))
+    except ValueError:
+        raise ChainError("the node answered with something that is no hex") from None
