@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
+    from balance_core.bundle import Bundle
     from balance_core.chain import (
         Answer,
         Attestation,
@@ -376,6 +377,17 @@ class ChainAdapter(Plugin):
     @abstractmethod
     def events(self, since: str | None = None) -> Iterator[ChainEvent]:
         """Yield all entries behind a cursor (None: from the first), in order, and end at the newest."""
+
+
+class ChecksProofs(ABC):
+    """A chain whose contracts check proofs themselves; it is handed the whole bundle, not only the record of it."""
+
+    @abstractmethod
+    def submit_checked(self, record: ProofRecord, bundle: Bundle, *, key: str) -> ChainRef:
+        """Publish a proof and have it checked; raises InvalidProof where the contract refuses it.
+
+        Where no contract knows the bundle's proof system it is published as `submit` does, and stays `submitted`.
+        """
 
 
 class SupportsClaims(ABC):

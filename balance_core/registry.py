@@ -37,6 +37,7 @@ KINDS: dict[str, type[Plugin]] = {
 
 KNOWN_DISTRIBUTIONS = {
     ("backends", "ezkl"): "balance-ezkl",
+    ("chains", "evm"): "balance-evm",
     ("storage", "ipfs"): "balance-ipfs",
     ("verifiers", "ezkl"): "balance-ezkl",
 }

@@ -15,6 +15,7 @@ from balance_core import canonical, registering, registry
 from balance_core.builtin.events import EventLog
 from balance_core.bundle import Bundle
 from balance_core.chain import ProofRecord
+from balance_core.contracts import ChecksProofs
 from balance_core.errors import BalanceError, ConfigError, ToolFailed
 from balance_core.files import write_whole
 from balance_core.keys import DEFAULT_KEY, KeyStore
@@ -265,7 +266,7 @@ class Session:
                 f"{self.backend} proved another answer than it executed", hint="report this to its author"
             )
         references = [registration_ref] if registration_ref else []
-        references += self._publish(registered, statement, address, data)
+        references += self._publish(registered, statement, address, bundle)
         receipt = self._receipt(
             registered, converted, statement, execution.fidelity, bundle=address, references=references
         )
@@ -283,12 +284,14 @@ class Session:
         decoded = canonical.decode(data, max_size=_ANSWERS_MAX_BYTES, what="answers")
         return Execution.from_value({"answers": decoded, "fidelity": fidelity.model_dump(mode="json")})
 
-    def _publish(self, registered: Registered, statement: Statement, address: str, data: bytes) -> list[ChainRef]:
-        """Put the bundle into the storage and the proof's record onto the chain."""
+    def _publish(
+        self, registered: Registered, statement: Statement, address: str, bundle: Bundle
+    ) -> list[ChainRef]:
+        """Put the bundle into the storage and the proof's record onto the chain, which checks it if it can."""
         if self.storage is not None:
             import io
 
-            stored = self.storage.put(io.BytesIO(data))
+            stored = self.storage.put(io.BytesIO(bundle.to_bytes()))
             if stored != address:
                 raise ToolFailed(f"the storage keeps the bundle as {stored}, its address is {address}")
         if self.chain is None:
@@ -300,7 +303,10 @@ class Session:
             statement_digest=statement.digest,
             bundle=address,
         )
-        return [self.chain.submit(record, key=f"submit/{record.proof_id}/{address}")]
+        call = f"submit/{record.proof_id}/{address}"
+        if isinstance(self.chain, ChecksProofs):
+            return [self.chain.submit_checked(record, bundle, key=call)]
+        return [self.chain.submit(record, key=call)]
 
     def _receipt(
         self,
