@@ -22,7 +22,8 @@ interface IBalanceRegistry {
     }
 
     /// @notice The core's `Registration`, field by field; a digest of zero stands for null.
-    /// @dev Texts are printable ASCII without quotation mark and backslash, so that JSON has one form for them.
+    /// @dev `name` and `backend` match [a-z0-9][a-z0-9._-]{0,63}; `backendVersion` is 1 to 256 bytes of printable ASCII
+    /// without quotation mark and backslash, so that JSON has one form for it.
     struct Registration {
         string name;
         uint64 version;
@@ -48,7 +49,7 @@ interface IBalanceRegistry {
         address verifier;
         /// The `key` that is handed to the verifier.
         bytes32 verifyingKey;
-        /// Where the verifying key can be read.
+        /// The CID of the verifying key, or of the bundle that holds it; may be empty.
         string cid;
         /// Whose attestations count for `Attested`, without repetition; at most `MAX_VALIDATORS`.
         address[] validators;
@@ -132,7 +133,9 @@ interface IBalanceRegistry {
         /// The model that is the first version of its line.
         bytes32 line;
         bytes32 registrationId;
-        /// Over registration, verifier, verifying key, CID, validators and quorum; see `commitmentOf`.
+        /// Over registration (and so model_id, circuit_id, backend, setup trust), owner, verifier, verifying key, CID,
+        /// validators and quorum, see `commitmentOf`. `bindVerifier` makes it
+        /// keccak256(abi.encode(commitment, verifier, verifyingKey, keccak256(bytes(cid)))).
         bytes32 commitment;
         bytes32 verifyingKey;
     }
@@ -225,6 +228,7 @@ interface IBalanceRegistry {
     error RevokedForever(bytes32 model);
     error CommitmentMismatch(bytes32 model);
     error BadText(string text);
+    error BadCid(string cid);
     error BadTerms(string reason);
     error AlreadyBound(bytes32 model);
     error TooLarge(uint256 size, uint256 limit);
@@ -244,7 +248,7 @@ interface IBalanceRegistry {
     error TooLate(uint64 deadline);
     error TooEarly(uint64 deadline);
     error AlreadyProven(bytes32 answer);
-    error NothingToWithdraw(address account);
+    error NotOwed(address account, uint256 owed);
     error PaymentFailed(address to);
 
     // ---------------------------------------------------------------- models
@@ -308,8 +312,8 @@ interface IBalanceRegistry {
     /// @notice Closes a claim whose deadline has passed: `FinalUnchallenged`, or `Slashed` if it was challenged.
     function settle(bytes32 answer) external;
 
-    /// @notice Pays out all that the sender is owed.
-    function withdraw(address payable to) external returns (uint256 amount);
+    /// @notice Pays out what the sender is owed, or a part of it, to an account of its choice.
+    function withdraw(address payable to, uint128 amount) external;
 
     // ---------------------------------------------------------------- views
 
