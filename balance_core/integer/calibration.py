@@ -79,7 +79,9 @@ def _calibrated(
     tried: list[Quality] = []
     for bits in [settings.bits] if settings.bits else range(LEAST_BITS, settings.max_bits + 1):
         weight_bits = settings.weight_bits or max(bits, LEAST_WEIGHT_BITS)
-        lowered = Lowering(proto, batch, bits, weight_bits).run()  # first of all, for it names what is unsupported
+        lowered = Lowering(
+            proto, batch, bits, weight_bits, settings.fixed
+        ).run()  # first of all, for it names what is unsupported
         floats = floats or reference.run(proto, batch)
         tried.append(_quality(lowered.model, batch, floats, bits, weight_bits))
         if _suffices(tried[-1], settings):
@@ -105,7 +107,7 @@ def replay(proto: onnx.ModelProto, recipe: Recipe) -> IntegerModel:
     fit, UnsupportedModel for what has no integer form at all.
     """
     try:
-        made = Lowering(proto, recipe, recipe.bits, recipe.weight_bits).run().model
+        made = Lowering(proto, recipe, recipe.bits, recipe.weight_bits, recipe.fixed).run().model
     except MALFORMED as error:
         raise ConfigError(f"the recipe makes no integer model of this graph ({error})", hint=AGAIN) from error
     if made.structure_digest != recipe.structure:

@@ -232,11 +232,9 @@ class IntegerProofBackend(ProofBackend):
         bits = self.settings.bits or CHECKED_BITS
         try:
             batch = {name: array[:CHECKED_SAMPLES] for name, array in random_inputs(proto, self.settings).items()}
-            return (
-                Lowering(proto, batch, bits, self.settings.weight_bits or max(bits, CHECKED_BITS))
-                .run()
-                .model.structure_only()
-            )
+            weight_bits = self.settings.weight_bits or max(bits, CHECKED_BITS)
+            lowering = Lowering(proto, batch, bits, weight_bits, self.settings.fixed)
+            return lowering.run().model.structure_only()
         except TooManySamples as error:
             raise _named(model, UnsupportedModel(f"the model is too large: {error}")) from None
         except UnsupportedModel as error:

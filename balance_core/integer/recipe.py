@@ -25,6 +25,8 @@ MAX_RECIPE_BYTES = 2**19
 MAX_CHOICES = 2**15
 MAX_EXPONENT = 400
 """Largest magnitude of the exponent of a scale, which is a power of two; the encoding has no room for more."""
+Fixed = Literal["FP16x16", "FP8x23"]
+"""Formats of fixed-point numbers: bits before the point, and behind it."""
 Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Kind = Literal["input", "narrow", "table", "floor", "shift", "scale", "bound", "term", "uniform", "same"]
 """What is chosen: an input's scale and interval, a narrowed tensor's, a table's; the least logit that matters; the
@@ -41,6 +43,7 @@ class Recipe(Record):
     kind: ClassVar[str] = "integer-recipe"
     bits: Annotated[int, Field(ge=2, le=16)]
     weight_bits: Annotated[int, Field(ge=2, le=16)]
+    fixed: Fixed | None
     structure: Digest
     choices: Annotated[tuple[Choice, ...], Field(max_length=MAX_CHOICES)]
 
@@ -88,6 +91,12 @@ class Choices:
         left = len(self._given) - len(self.taken)
         if self.replaying and left:
             raise ConfigError(f"the recipe is of another model: {left} of its choices are left over", hint=AGAIN)
+
+
+def point_of(fixed: Fixed) -> tuple[int, int]:
+    """Return the bits before the point of a format, and the bits behind it."""
+    before, _, behind = fixed.removeprefix("FP").partition("x")
+    return int(before), int(behind)
 
 
 def scale_of(numbers: tuple[int, ...], what: str) -> Fraction:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from balance_core.integer.recipe import Fixed
 from balance_core.settings import Settings
 
 Bits = Annotated[int, Field(ge=4, le=16)]
@@ -27,6 +28,12 @@ class IntegerSettings(Settings):
         float, Field(gt=0, description="largest error of an output, as a share of the range of that output")
     ] = 0.02
     max_bits: Annotated[Bits, Field(description="most bits of an activation that the search tries")] = 14
+    fixed: Annotated[
+        Fixed | None,
+        Field(
+            description="one fixed-point format for inputs, weights, factors and outputs; none: scales that suit each"
+        ),
+    ] = None
     samples: Annotated[int, Field(ge=1, le=4096, description="most calibration samples used")] = 128
     low: Annotated[float, Field(description="least value of the random inputs used when no samples are given")] = 0.0
     high: Annotated[float, Field(description="largest value of those random inputs")] = 1.0

@@ -23,7 +23,7 @@ from balance_core.integer.lowering.rules.classic import column_scale
 from balance_core.integer.lowering.rules.logic import whole_scale
 from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
 from balance_core.integer.lowering.rules.trees import tree_scale
-from balance_core.integer.lowering.scaling import fit
+from balance_core.integer.lowering.scaling import fit, fit_at
 from balance_core.integer.operations import Input
 from balance_core.integer.operations.lookup import MAX_TABLE
 from balance_core.integer.recipe import Choices, Recipe, exponent_of, range_of, scale_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from balance_core.integer.model import IntegerModel
+    from balance_core.integer.recipe import Fixed
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """How operands and attributes of files that no checker has seen break the rules of onnx and numpy."""
@@ -64,12 +65,18 @@ class Lowering:
     """The state of one lowering, by samples or by a recipe: the values of the ONNX tensors seen so far."""
 
     def __init__(
-        self, proto: onnx.ModelProto, samples: Mapping[str, np.ndarray] | Recipe, bits: int, weight_bits: int
+        self,
+        proto: onnx.ModelProto,
+        samples: Mapping[str, np.ndarray] | Recipe,
+        bits: int,
+        weight_bits: int,
+        fixed: Fixed | None = None,
     ) -> None:
         self.proto = proto
         self.choices = Choices(samples if isinstance(samples, Recipe) else None)
         self.graph = Graph(self.choices)
-        self.reals = Reals(self.graph, bits, weight_bits)
+        self.fixed = fixed
+        self.reals = Reals(self.graph, bits, weight_bits, fixed)
         self.bits = bits
         self.values: dict[str, Value] = {}
         self.opsets = {normal_domain(entry.domain): entry.version for entry in proto.opset_import}
@@ -106,6 +113,7 @@ class Lowering:
         recipe = Recipe(
             bits=self.bits,
             weight_bits=self.reals.weight_bits,
+            fixed=self.fixed,
             structure=model.structure_digest,
             choices=tuple(self.choices.taken),
         )
@@ -119,7 +127,15 @@ class Lowering:
             raise UnsupportedModel(
                 f"output {name} does not depend on the input", hint="remove it from the model's outputs"
             )
-        return self.materialise(value)
+        self.graph.label = name
+        try:
+            found = self.materialise(value)
+            return self.reals.narrow(found) if self.fixed else found
+        except TooManySamples:
+            raise
+        except MALFORMED as error:
+            issue = NodeIssue(name, "output", str(error))
+            raise UnsupportedModel("the model cannot be made of integers", issues=[issue]) from error
 
     def _refuse_unknown(self) -> None:
         rules = load()
@@ -193,6 +209,8 @@ class Lowering:
         if not np.isfinite(reals).all():
             raise Inadmissible("the samples hold infinities or NaN")
         low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
+        if point := self.reals.point:
+            return -point.behind, *fit_at(low, high, point.scale, point.largest)
         scale, least, most = fit(low, high, self.bits)
         for finer in (
             tree_scale(self.proto, name, reals),
@@ -302,7 +320,7 @@ class Lowering:
     def _table(self, curve: Curve) -> Real:
         """Make the table of a function: entries for every integer of its narrowed source."""
         given = curve.source
-        source = self.reals.narrow(Real(given.tensor, given.scale, given.fact))
+        source = self.reals.narrow(Real(given.tensor, given.scale, given.fact), self.bits)
         first, last = source.fact.lo, source.fact.hi
         if last - first >= MAX_TABLE:
             raise Inadmissible(f"a table of {last - first + 1} entries exceeds the {MAX_TABLE} allowed")
@@ -319,12 +337,15 @@ class Lowering:
         def choose() -> tuple[int, ...]:
             seen = np.unique(self.graph.samples(source)) - first
             reached = [value for value in (values[int(i)] for i in seen) if value is not None] or known
-            scale, lo, hi = fit(Fraction(min(reached)), Fraction(max(reached)), self.bits)
+            low, high = Fraction(min(reached)), Fraction(max(reached))
+            if point := self.reals.point:
+                return -point.behind, *fit_at(low, high, point.scale, point.largest)
+            scale, lo, hi = fit(low, high, self.bits)
             return exponent_of(scale), lo, hi
 
         chosen = self.graph.take("table", choose)
         scale = scale_of(chosen, self.graph.label)
-        lo, hi = range_of(chosen, self.bits, self.graph.label)
+        lo, hi = range_of(chosen, self.reals.point.bits if self.reals.point else self.bits, self.graph.label)
         return self.reals.table(source, first, tables.rounded(values, scale, lo, hi), scale)
 
 

@@ -14,6 +14,7 @@ from balance_core.integer.lowering.graph import Graph, Real
 from balance_core.integer.lowering.scaling import (
     finite,
     fit,
+    fit_at,
     half_up,
     power_of_two_at_least,
     representable,
@@ -36,10 +37,12 @@ from balance_core.integer.operations import (
     Sum,
     Wire,
 )
-from balance_core.integer.recipe import AGAIN, exponent_of, only, range_of, scale_of
+from balance_core.integer.recipe import AGAIN, exponent_of, only, point_of, range_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from balance_core.integer.recipe import Fixed
 
 HEADROOM = 4
 """Bits by which a narrow tensor is refined before a constant that its scale cannot hold is added."""
@@ -49,11 +52,22 @@ RATIO_BITS = 20
 """Precision, in bits, of the ratio of two scales that have no simple ratio."""
 
 
+class Point:
+    """A fixed-point format: the scale of everything that has no reason for another, and its largest integer."""
+
+    def __init__(self, fixed: Fixed) -> None:
+        before, self.behind = point_of(fixed)
+        self.scale = Fraction(1, 2**self.behind)
+        self.bits = before + self.behind + 1
+        self.largest = 2 ** (before + self.behind) - 1
+
+
 class Reals:
     """Operations on reals that add the integer operations for them to a graph."""
 
-    def __init__(self, graph: Graph, bits: int, weight_bits: int) -> None:
+    def __init__(self, graph: Graph, bits: int, weight_bits: int, fixed: Fixed | None = None) -> None:
         self.graph = graph
+        self.point = None if fixed is None else Point(fixed)
         self.bits = bits
         self.weight_bits = weight_bits
         self._narrow: dict[tuple[int, Fraction, int, int | None], Real] = {}
@@ -67,6 +81,8 @@ class Reals:
         limit = (1 << ((bits or self.weight_bits) - 1)) - 1
 
         def choose() -> tuple[int, ...]:
+            if self.point:
+                return (-self.point.behind,)
             if largest <= limit and bool((reals == np.rint(reals)).all()):
                 return (0,)
             scale = power_of_two_at_least(Fraction(largest) / limit)
@@ -75,7 +91,7 @@ class Reals:
 
         scale = scale_of(self.graph.take("scale", choose), self.graph.label)
         coarsest = COARSENING * power_of_two_at_least(Fraction(largest) / limit) if largest else scale
-        if self.graph.choices.replaying and scale > coarsest and not representable(reals, scale):
+        if self.graph.choices.replaying and not self.point and scale > coarsest and not representable(reals, scale):
             reason = f"the recipe's scale of {float(scale):.3g} is too coarse for weights of {self.graph.label}"
             raise ConfigError(reason, hint=AGAIN)
         return self.graph.weight(to_integers(reals, scale), scale)
@@ -98,16 +114,19 @@ class Reals:
     def narrow(self, x: Real, bits: int | None = None, *, low: int | None = None) -> Real:
         """Bring a tensor within its bit budget: the range seen in calibration at the finest scale that fits.
 
-        Constants keep the bits that they were given.
+        Constants keep the bits that they were given. With a fixed point, a tensor for which no bits are asked gets
+        its scale instead, and the range seen at that.
 
         Integers below `low` were seen and do not matter: they may saturate.
         """
-        budget = bits or self.bits
-        if x.exact or x.fact.bits <= budget or isinstance(self.graph.nodes[x.tensor].operation, Constant):
+        point = self.point if bits is None else None
+        budget = point.bits if point else bits or self.bits
+        fits = x.fact.bits <= budget if point is None else x.scale == point.scale and x in self._narrow.values()
+        if x.exact or fits or isinstance(self.graph.nodes[x.tensor].operation, Constant):
             return x
         key = (x.tensor, x.scale, budget, low)
         if key not in self._narrow:
-            self._narrow[key] = self._narrowed(x, budget, low)
+            self._narrow[key] = self._narrowed(x, budget, low, point)
         return self._narrow[key]
 
     def narrowed(self, x: Real) -> Real | None:
@@ -115,9 +134,12 @@ class Reals:
         found = [known for key, known in self._narrow.items() if key[:2] == (x.tensor, x.scale)]
         return min(found, key=lambda known: known.fact.bits, default=None)
 
-    def _narrowed(self, x: Real, budget: int, low: int | None) -> Real:
+    def _narrowed(self, x: Real, budget: int, low: int | None, point: Point | None) -> Real:
         def choose() -> tuple[int, ...]:
             seen = self.graph.samples(x)
+            if point:
+                ends = fit_at(int(seen.min()) * x.scale, int(seen.max()) * x.scale, point.scale, point.largest)
+                return -point.behind, *ends
             least_seen = int(seen.min()) if low is None else max(int(seen.min()), low)
             scale, least, most = fit(least_seen * x.scale, int(seen.max()) * x.scale, budget, finest=x.scale)
             return (least, most) if scale == x.scale else (exponent_of(scale), least, most)

@@ -54,15 +54,26 @@ def fit(low: Fraction, high: Fraction, budget: int, finest: Fraction | None = No
     scale = power_of_two_at_least((high - low) / 2**budget) if high > low else Fraction(1, 2**budget)
     if finest is not None and finest >= scale:
         scale = finest
+    return scale, *widened(low, high, scale, budget)
+
+
+def fit_at(low: Fraction, high: Fraction, scale: Fraction, largest: int) -> tuple[int, int]:
+    """Choose ends at a given scale for values seen in [low, high]: at least twice their range, up to `largest`."""
+    low, high = min(low, Fraction(0)), max(high, Fraction(0))
+    needed = half_up(high / scale) - half_up(low / scale)
+    least, most = widened(low, high, scale, needed.bit_length() + 1)
+    return max(least, -largest), min(most, largest)
+
+
+def widened(low: Fraction, high: Fraction, scale: Fraction, budget: int) -> tuple[int, int]:
+    """Return ends of 2^budget integers around the values: on the side of 0 only if they have both signs."""
     least, most = half_up(low / scale), half_up(high / scale)
     room = 2**budget - 1 - (most - least)
     if low == 0:
-        most += room
-    elif high == 0 or room < 0:
-        least -= room
-    else:
-        least, most = least - room // 2, most + room - room // 2
-    return scale, least, most
+        return least, most + room
+    if high == 0 or room < 0:
+        return least - room, most
+    return least - room // 2, most + room - room // 2
 
 
 def to_integers(reals: np.ndarray, scale: Fraction) -> np.ndarray:
