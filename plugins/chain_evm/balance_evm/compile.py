@@ -79,7 +79,7 @@ def library_file(name: str) -> bytes:
 
 @cache
 def _installed() -> Path:
-    """Return the folder with the pinned packages; they are fetched if it is not there, and appear whole or not at all."""
+    """Return the folder with the pinned packages, fetched if it is not there; it appears whole or not at all."""
     import platformdirs
 
     name = hashlib.sha256(b"".join((COMPILER / part).read_bytes() for part in _LOCK)).hexdigest()[:16]

@@ -26,7 +26,7 @@ _IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";', re.MULTILINE)
 
 
 def compiled() -> dict[str, bytes]:
-    """Compile all contracts and return each one's committed form, by file name; raises ConfigError for a large one."""
+    """Compile all contracts and return their committed forms, by file name; raises ConfigError for a large one."""
     texts = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.sol"))}
     if not texts:
         raise ConfigError(f"there are no contracts in {str(SOURCES)!r}", hint="run it in a clone of the repository")

@@ -40,14 +40,14 @@ def reusable(reading: Reading, words: bytes, proof_bytes: int) -> bytes:
     from eth_abi.abi import encode
 
     split = [words[i : i + _WORD] for i in range(0, len(words), _WORD)]
-    return encode([_LAYOUT, "uint256", "bytes32[]"], [reading, proof_bytes, split])
+    return bytes(encode([_LAYOUT, "uint256", "bytes32[]"], [reading, proof_bytes, split]))
 
 
 def dedicated(reading: Reading, verifier: str, code_hash: bytes, proof_bytes: int) -> bytes:
     """Return the material of `EzklDedicated`, for a generated contract and the Keccak-256 of its code."""
     from eth_abi.abi import encode
 
-    return encode([_LAYOUT, "uint256", "address", "bytes32"], [reading, proof_bytes, verifier, code_hash])
+    return bytes(encode([_LAYOUT, "uint256", "address", "bytes32"], [reading, proof_bytes, verifier, code_hash]))
 
 
 def _tensor(form: Tensor, low: int, high: int) -> tuple[int, int, int, bytes, bytes]:

@@ -47,7 +47,13 @@ abstract contract EzklAdapter is IProofVerifier {
         if (!ok) {
             // A call that ran out of gas leaves its caller the 64th part that was held back, and no more.
             if (gasleft() <= gasBefore / 64) revert OutOfGas();
-            revert InvalidProof("the proof does not verify");
+            if (size == 0) revert InvalidProof("the proof does not verify");
+            // An invalid proof is refused without a word: what comes with one (unknown words, say) is passed on.
+            assembly ("memory-safe") {
+                let copy := mload(0x40)
+                returndatacopy(copy, 0, size)
+                revert(copy, size)
+            }
         }
         if (size < words * 32 || first != 1) revert InvalidProof("the verifier did not say that the proof is valid");
     }
