@@ -1,0 +1,21 @@
+"""What a user can choose beside the integer model's own settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from balance_core.integer.settings import ProvingSettings
+
+
+class OrionSettings(ProvingSettings):
+    """How a float model becomes integers, and how strong its proofs are."""
+
+    queries: Annotated[
+        Literal[70, 140],
+        Field(
+            description="queries of a proof: 70 are 96 bits under the conjecture that is usually made for such proofs "
+            "and 61 under the Johnson bound; 140 are 96 under the Johnson bound, with proofs of twice the size"
+        ),
+    ] = 70
