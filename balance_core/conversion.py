@@ -28,7 +28,7 @@ def load_model(source: Path, dimensions: dict[str, int], settings: Mapping[str, 
     """
     from onnx import ModelProto
 
-    from balance_core.model import integers, load
+    from balance_core.model import load
 
     suffix = source.suffix.lower()
     if suffix in ("", ".onnx"):
@@ -43,6 +43,8 @@ def load_model(source: Path, dimensions: dict[str, int], settings: Mapping[str, 
             converted = registry.create("converters", plugin.name, settings).convert(source)
             if isinstance(converted, ModelProto):
                 return load.load(converted, name=load.safe_name(source.stem), dimensions=dimensions)
+            from balance_core.model import integers
+
             return integers.describe(converted, load.safe_name(source.stem))
     raise ConfigError(
         f"no converter reads {suffix} files ({source.name})", hint="`balance plugins list` shows what is installed"

@@ -8,9 +8,36 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _STOP_SECONDS = 5.0
+_early: list[Process] = []
+"""Workers that were started before there was an executor to start them."""
+
+
+@contextlib.contextmanager
+def head_start(stage: str, plugin: str | None = None) -> Iterator[None]:
+    """Start a worker that imports while the caller still does; one that nobody has `taken` at the end is stopped."""
+    process = Process(stage, plugin)
+    _early.append(process)
+    try:
+        yield
+    finally:
+        if taken(stage, plugin, process):
+            process.stop()
+            process.close()
+
+
+def taken(stage: str, plugin: str | None, which: Process | None = None) -> Process | None:
+    """Take a worker (or that one) that was started early for a stage, if there is one."""
+    for process in _early:
+        if process.expects == (stage, plugin) and which in (None, process):
+            _early.remove(process)
+            return process
+    return None
 
 
 class Process:

@@ -91,9 +91,12 @@ class Outcome:
 def warm_up(stage: str, plugin: str | None) -> None:
     """Import what a stage will need, before its task is known."""
     if stage == "convert":
-        import balance_core.model.fidelity
+        import balance_core.conversion
+        import balance_core.model.inputs
         import balance_core.model.load
-        import balance_core.model.reference
+        from balance_core.model import reference
+
+        reference.warm_up()
     elif stage == "verify" and plugin:
         import balance_core.verification
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,12 +88,13 @@ class Workspace:
 
     def publish(self, source: Path) -> str:
         """Move a file into the workspace's blobs, whole or not at all, and return its CID."""
-        address = cid.of_file(source)
+        source.chmod(0o400)
+        with source.open("rb") as stream, ThreadPoolExecutor(1) as disk:
+            written = disk.submit(os.fsync, stream.fileno())
+            address = cid.of_chunks(cid.chunks_of(stream))
+            written.result()
         target = self._blob_path(address)
         target.parent.mkdir(parents=True, exist_ok=True)
-        source.chmod(0o400)
-        with source.open("rb") as stream:
-            os.fsync(stream.fileno())
         source.replace(target)
         sync_folder(target.parent)
         return address

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from balance_core import errors, measure
 from balance_core.contracts import Executor
-from balance_core.processes import Process
+from balance_core.processes import Process, taken
 from balance_core.settings import Settings
 from balance_core.stages import Measurement, Progress, Task, TaskResult
 from balance_core.worker import RESULT_FILE
@@ -66,7 +66,7 @@ class LocalExecutor(Executor):
     def prepare(self, stage: str, plugin: str | None) -> None:
         with self._lock:
             if (stage, plugin) not in self._spares:
-                self._spares[stage, plugin] = Process(stage, plugin)
+                self._spares[stage, plugin] = taken(stage, plugin) or Process(stage, plugin)
 
     @override
     def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> StageFuture:

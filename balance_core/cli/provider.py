@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from balance_core.cli import options as given
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from balance_core.session import Run
 
 ModelArgument = Annotated[
@@ -226,21 +229,24 @@ def convert(
     field("written", out)
 
 
-class _showing:  # noqa: N801 - reads as a verb at its use
-    """Shows a run's stages while it lasts, and gives the arguments that make the API report them."""
+@contextmanager
+def _showing(json: bool, what: str) -> Iterator[dict[str, Any]]:
+    """Show a run's stages while it lasts; gives the arguments that make the API report them.
 
-    def __init__(self, json: bool, what: str) -> None:
+    The first stage's worker imports what it needs while this process does the same.
+    """
+    from balance_core.processes import head_start
+
+    with head_start("convert"):
         from balance_core.cli.display import Display
 
-        self._display = Display(quiet=json)
+        display = Display(quiet=json)
         if not json:
             typer.echo(what, err=True)
-
-    def __enter__(self) -> dict[str, Any]:
-        return {"observers": (self._display,), "watch": self._display.watch}
-
-    def __exit__(self, *_: object) -> None:
-        self._display.close()
+        try:
+            yield {"observers": (display,), "watch": display.watch}
+        finally:
+            display.close()
 
 
 def _show_run(finished: Run, json: bool) -> None:

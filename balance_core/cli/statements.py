@@ -26,6 +26,7 @@ def _in_brief(tensor: Tensor | HiddenTensor) -> str:
     name = f"{tensor.name}{list(tensor.shape)}"
     if isinstance(tensor, HiddenTensor):
         return f"{name} hidden behind a commitment ({tensor.scheme})"
-    values = [f"{value:.5g}" for value in tensor.real().reshape(-1)[:_SHOWN].tolist()]
+    unit = tensor.numerator / tensor.denominator
+    values = [f"{(integer - tensor.zero_point) * unit:.5g}" for integer in tensor.integers[:_SHOWN]]
     more = " ..." if len(tensor.integers) > _SHOWN else ""
     return f"{name} = {' '.join(values)}{more}"

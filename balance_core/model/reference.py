@@ -35,6 +35,11 @@ def _runtime() -> ModuleType:
     return module
 
 
+def warm_up() -> None:
+    """Import onnxruntime before it is needed; raises ToolNotFound."""
+    _runtime()
+
+
 def run(model: bytes | ModelProto, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the model's outputs for every sample of a batch, as floats compute them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from balance_core import srs
@@ -11,7 +12,7 @@ from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
 from balance_core.stages import Capabilities
-from balance_ezkl import NAME, answer, container, witness
+from balance_ezkl import NAME, answer, container
 from balance_ezkl.key import SettingsPart, settings_document
 from balance_ezkl.settings import EzklSettings
 from balance_ezkl.tool import EZKL_VERSION, EzklFailed, call, ezkl, use_threads
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from balance_ezkl.plans import Choice
 
 PLUGIN_VERSION = "0.1.0"
+_WORK = {
+    "check": ("support",),
+    "setup": ("support", "search", "trial", "crew"),
+    "execute": ("witness", "crew"),
+    "prove": ("witness", "verifier"),
+}
+"""What each stage imports late: the process that only asks for the settings' class does without."""
 
 
 class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
@@ -49,14 +57,10 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
 
     @classmethod
     def warm_up(cls, stage: str) -> None:
-        """Import ezkl, and for the stages that edit the graph what they do it with."""
+        """Import ezkl, and what the stage does its work with."""
         ezkl()
-        if stage in {"check", "setup"}:
-            import balance_ezkl.graph
-            import balance_ezkl.search
-            import balance_ezkl.support
-        else:
-            import balance_ezkl.verifier  # noqa: F401
+        for module in _WORK.get(stage, ()):
+            import_module(f"balance_ezkl.{module}")
 
     def check(self, model: Model) -> Support:
         """Name the nodes that ezkl cannot take, and say what proving the others would cost."""
@@ -132,6 +136,7 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
     def execute(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
         """Answer each sample by ezkl's own witness, as a proof would state it."""
         del opening
+        from balance_ezkl import witness
         from balance_ezkl.crew import Crew
 
         use_threads(job.threads)
@@ -185,6 +190,7 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
         job: Job,
     ) -> None:
         """Raise ToolFailed unless the proof verifies and says what was asked and answered."""
+        from balance_ezkl import witness
         from balance_ezkl.verifier import EzklVerifier
 
         request, inputs, outputs = asked
@@ -252,6 +258,8 @@ def _settings(circuit: Circuit, job: Job) -> SettingsPart:
 
 
 def _values(part: SettingsPart, inputs: Mapping[str, np.ndarray]) -> list[list[int]]:
+    from balance_ezkl import witness
+
     return witness.quantise_all(inputs, part.balance.inputs, part.input_scales, part.run_args.limit)
 
 

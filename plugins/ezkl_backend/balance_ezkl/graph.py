@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from balance_core.errors import UnsupportedModel
 from balance_ezkl.key import CONTEXT
+from balance_ezkl.operators import SUPPORTED
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,6 +29,8 @@ WRITTEN_OUT = frozenset(
 
 def expanded(model: Model) -> ModelProto:
     """Return the model's graph with what ezkl lacks written out; raises UnsupportedModel for what cannot be."""
+    if SUPPORTED.issuperset(model.operators):
+        return model.proto()
     from balance_core.model.expand import expand
     from balance_core.model.expansion import EXPANSIONS
 

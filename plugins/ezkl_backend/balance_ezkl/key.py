@@ -64,7 +64,7 @@ InputType = Literal["Bool", "F16", "F32", "F64", "Int", "TDim"]
 class Part(BaseModel):
     """A closed, frozen piece of the settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class RunArgs(Part):

@@ -9,7 +9,7 @@ import pytest
 from balance_ezkl import answer, rules, witness
 from balance_ezkl.backend import EzklBackend
 from balance_ezkl.circuit import Arguments, compile_circuit, lay_out
-from balance_ezkl.graph import expanded, with_context
+from balance_ezkl.graph import WRITTEN_OUT, expanded, with_context
 from balance_ezkl.operators import KEEPS_SIGN, NEVER_NEGATIVE, SUPPORTED
 from balance_ezkl.settings import EzklSettings
 from balance_ezkl.support import explain
@@ -18,6 +18,7 @@ from onnx import defs, helper
 
 from balance_core.errors import UnsupportedModel
 from balance_core.model import reference
+from balance_core.model.expansion import EXPANSIONS
 from balance_core.model.load import load
 
 from .operator_cases import LACKING, RIGHT, WRONG
@@ -119,3 +120,7 @@ def test_tensor_with_the_contexts_name_is_refused(tiny):
 def test_failure_that_is_no_nodes_fault_is_blamed_on_none(tiny, tmp_path):
     failure = EzklFailed("it failed", reason="the disk is full")
     assert explain(tiny.model.proto(), EzklSettings(), tmp_path, failure) is failure
+
+
+def test_what_is_supported_is_never_written_out():
+    assert not SUPPORTED & (WRITTEN_OUT | EXPANSIONS.keys())
