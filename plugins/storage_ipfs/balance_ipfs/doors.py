@@ -65,19 +65,18 @@ class CarAhead:
 
     def __init__(self, answer: Answer, root: Address) -> None:
         self._answer = answer
-        self._root = root
+        self._root: Address | None = root
         car.read_header(answer)
         self._pending: tuple[Address, bytes] | None = None
 
     def take(self, address: Address, offset: int, size: int | None) -> bytes | None:
         """Return this block if it comes next; the root, which the reader has already, is passed over."""
         del offset, size
-        while self._pending is None:
-            self._pending = car.read_section(self._answer)
-            if self._pending is None:
-                raise StorageError("the archive ended early")
-            if self._pending[0].same_block(self._root):
-                self._pending, self._root = None, address
+        if self._pending is None:
+            self._pending = self._next()
+            if self._root is not None and self._pending[0].same_block(self._root):
+                self._pending = self._next()
+            self._root = None
         found, block = self._pending
         if not found.same_block(address):
             return None
@@ -85,6 +84,12 @@ class CarAhead:
             raise ContentMismatch(f"the archive has other bytes than {address} stands for")
         self._pending = None
         return block
+
+    def _next(self) -> tuple[Address, bytes]:
+        section = car.read_section(self._answer)
+        if section is None:
+            raise StorageError("the archive ended early")
+        return section
 
     def close(self) -> None:
         """End the stream."""

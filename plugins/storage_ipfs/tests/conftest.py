@@ -6,7 +6,6 @@ import os
 from hashlib import shake_128
 
 import pytest
-
 from balance_ipfs.settings import IpfsSettings
 from balance_ipfs.storage import IpfsStorage
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from balance_core import cid
 
 if TYPE_CHECKING:
+    import io
     import ssl
     from collections.abc import Callable
 
@@ -47,7 +47,10 @@ class Wire:
         self.socket.sendall(data)
 
     def answer(self, status: int = 200, body: bytes = b"", **headers: str) -> None:
-        fields = {"content-length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+        fields = {
+            "content-length": str(len(body)),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         self.head(status, fields)
         self.send(body)
 

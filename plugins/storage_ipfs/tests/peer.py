@@ -36,7 +36,12 @@ def program() -> Path:
             partial = target.with_suffix(".partial")
             command = [go, "build", "-mod=readonly", "-trimpath", "-o", str(partial), "."]
             built = subprocess.run(
-                command, cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False
+                command,
+                cwd=SOURCE,
+                env={**os.environ, "CGO_ENABLED": "0"},
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if built.returncode:
                 pytest.skip(f"ipfs: the gateway that these tests run against cannot be built: {built.stderr[-500:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import subprocess
 
 import aleph_cid
@@ -128,10 +129,8 @@ def test_what_is_no_address_of_a_file_is_refused_with_the_reason(text, why):
 
 @given(st.text(max_size=140))
 def test_no_text_is_more_than_refused(text):
-    try:
+    with contextlib.suppress(ConfigError):
         assert Address.parse(text)
-    except ConfigError:
-        pass
 
 
 @given(st.binary(max_size=80))
