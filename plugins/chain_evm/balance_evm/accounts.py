@@ -115,6 +115,13 @@ def open_account(settings: EvmSettings) -> Account:
     return _from_environment(settings.key_variable)
 
 
+def throwaway() -> Account:
+    """Return an account that nobody has used, for a chain that ends with this process."""
+    from eth_account import Account as Library
+
+    return KeyAccount(Library.create())
+
+
 def _remote(settings: EvmSettings) -> Account:
     signer = Rpc(str(settings.signer_url), timeout=settings.timeout_seconds, patience=0)
     if settings.account is not None:

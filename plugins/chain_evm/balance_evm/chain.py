@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
-from balance_core.contracts import ChainAdapter
+from balance_core.chain_state import Event, decide
+from balance_core.contracts import ChainAdapter, ChecksProofs
 from balance_core.errors import ChainError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
-from balance_evm import NAME, codec, interfaces, typed_data
+from balance_evm import NAME, codec, interfaces, typed_data, verifiers
 from balance_evm.chronicle import Chronicle, cursor
-from balance_evm.claims import EvmClaims
+from balance_evm.claims import EvmClaims, verification
 from balance_evm.network import Network
 from balance_evm.sender import Transaction
 from balance_evm.settings import EvmSettings
@@ -23,6 +24,7 @@ from balance_evm.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from balance_core.bundle import Bundle
     from balance_core.chain import Attestation, ChainEvent, ProofRecord, Revocation
     from balance_core.records import Registration
     from balance_core.settings import Settings
@@ -37,7 +39,7 @@ ORIGIN = "origin"
 """The cursor before the first entry, which a reader has once the first entry was taken back."""
 
 
-class EvmChain(ChainAdapter, Vouches, EvmClaims):
+class EvmChain(ChainAdapter, ChecksProofs, Vouches, EvmClaims):
     """A registry on an EVM chain; any number of processes and threads may use it at the same time."""
 
     api_version = 1
@@ -48,9 +50,15 @@ class EvmChain(ChainAdapter, Vouches, EvmClaims):
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(settings)
         self.network = Network(self.settings)
+        self.network.deploy = self._deploy
         self._lock = threading.RLock()
         self._read: Chronicle | None = None
         self._rewinds = 0
+
+    def _deploy(self) -> str:
+        from balance_evm.deploy import deploy_registry
+
+        return deploy_registry(self)
 
     @cached_property
     def mirror(self) -> Mirror:
@@ -213,6 +221,31 @@ class EvmChain(ChainAdapter, Vouches, EvmClaims):
             return Transaction(f"submitting proof {record.proof_id[:16]}", self.network.registry, data)
 
         return self.writer.write(record, key, build)
+
+    def submit_checked(self, record: ProofRecord, bundle: Bundle, *, key: str) -> ChainRef:
+        """Publish a proof and have the model's verifier check it in the same transaction.
+
+        The model's owner binds the verifier first, where the model has none; what is not deployed yet is deployed.
+        """
+        source = verifiers.exporter(bundle.proof.backend) if self.settings.verify else None
+        if source is None:
+            return self.submit(record, key=key)
+        registration = bundle.registration.registration
+        if registration.registration_id != record.registration_id:
+            raise Rejected(f"the bundle is of the registration {registration.registration_id}, the record is not")
+        wanted = verifiers.checkable(source, bundle.key, registration)
+        evidence = verifiers.evidence(source, bundle.key, bundle.proof)
+        event = verification(self.network.registry, record.proof_id, record.statement_digest)
+
+        def build(read: Chronicle) -> Transaction:
+            if record.proof_id not in read.replay.state.proofs:
+                decide(read.replay.state, Event(record, read.identity(self.writer.account.address)))
+            model = verifiers.bind(self, self.model(read, record.registration_id), wanted, record.bundle)
+            said = codec.said_struct(record)
+            data = interfaces.registry().call("verify", model.name, said, record.bundle, evidence)
+            return Transaction(f"verifying proof {record.proof_id[:16]}", self.network.registry, data)
+
+        return self.writer.write(event.record, key, build, judged_here=False, event=event)
 
     @cached_property
     def max_inline(self) -> int:

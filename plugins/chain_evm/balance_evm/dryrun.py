@@ -1,7 +1,7 @@
 """A chain inside this process, for trying out what transactions would do and cost: nothing is sent anywhere.
 
 It speaks the JSON-RPC that the rest of this plugin speaks, on top of pyrevm, which is the EVM that nodes use, too. Gas
-is what its rules (those of Cancun or later, as pyrevm's release has them) take, to the unit.
+is what its rules take, to the unit; they are those of Cancun, and newer ones ask more for a few operations.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from balance_core.errors import ToolNotFound
@@ -26,7 +27,12 @@ MAX_GAS = 16_777_216
 _CALL_GAS = 30_000_000
 _OUTPUT = re.compile(r"output: (?:Some\()?(0x[0-9a-f]*)")
 _BASE_FEE = 10**9
+_NOBODY = "0x" + 40 * "0"
 _TRIES = 64
+_READER_MAKER = "0x" + 40 * "f"
+_CHANGED = re.compile(r"StorageChange \{ address: (0x[0-9a-f]{40}), key: (\d+), had_value: Some")
+_READER = bytes.fromhex("6a5f35803b805f5f843c5ff35f52600b6015f3")
+"""Makes a contract that answers with the code of the address that it is called with: pyrevm itself pads code."""
 
 
 class DryRun(Rpc):
@@ -34,8 +40,7 @@ class DryRun(Rpc):
 
     def __init__(self) -> None:
         super().__init__("http://dry-run", timeout=1, patience=0)
-        self._evm = _make()
-        self._nonces: dict[str, int] = {}
+        self._world = World()
         self._blocks: list[dict[str, Any]] = []
         self._logs: list[dict[str, Any]] = []
         self._transactions: dict[str, dict[str, Any]] = {}
@@ -47,16 +52,16 @@ class DryRun(Rpc):
             "eth_getBlockByNumber": self._block,
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getLogs": self._get_logs,
-            "eth_getCode": lambda address, _block: "0x" + bytes(self._evm.get_code(address) or b"").hex(),
-            "eth_getBalance": lambda address, _block: hex(self._evm.get_balance(address)),
-            "eth_getTransactionCount": lambda address, _block: hex(self._nonces.get(address.lower(), 0)),
+            "eth_getCode": lambda address, _block: "0x" + self._world.account(address).code.hex(),
+            "eth_getBalance": lambda address, _block: hex(self._world.account(address).balance),
+            "eth_getTransactionCount": lambda address, _block: hex(self._world.account(address).nonce),
             "eth_maxPriorityFeePerGas": lambda: "0x0",
-            "eth_call": lambda call, _block: "0x" + self._try(call)[0].hex(),
+            "eth_call": lambda call, _block: "0x" + self._run(call, _CALL_GAS).output.hex(),
             "eth_estimateGas": self._estimate,
             "eth_sendRawTransaction": self._send,
             "eth_getTransactionByHash": self._transactions.get,
             "eth_getTransactionReceipt": self._receipts.get,
-            "anvil_setBalance": lambda address, amount: self._evm.set_balance(address, quantity(amount)),
+            "anvil_setBalance": self._set_balance,
         }
 
     @property
@@ -100,36 +105,19 @@ class DryRun(Rpc):
             log for log in self._logs if log["address"] == address and first <= quantity(log["blockNumber"]) <= last
         ]
 
-    def _try(self, call: dict[str, Any], gas: int = _CALL_GAS) -> tuple[bytes, int]:
-        """Run a call and take it back; returns its output and its gas, raises RpcRefused as nodes do."""
-        before = self._evm.snapshot()
-        try:
-            return self._run(call, gas)
-        finally:
-            self._evm.revert(before)
+    def _set_balance(self, address: str, amount: str) -> None:
+        found = self._world.account(address)
+        self._world.accounts[address.lower()] = replace(found, balance=quantity(amount))
 
-    def _run(self, call: dict[str, Any], gas: int) -> tuple[bytes, int]:
-        from pyrevm import BlockEnv
-
-        sender = str(call.get("from") or "0x" + 40 * "0")
-        data, value = bytes.fromhex(str(call["data"]).removeprefix("0x")), quantity(call.get("value") or 0)
-        self._evm.set_block_env(BlockEnv(number=len(self._blocks), timestamp=self._time() + 1, gas_limit=_CALL_GAS))
-        self._evm.reset_transient_storage()
-        try:
-            if call.get("to"):
-                output = bytes(self._evm.message_call(sender, call["to"], calldata=data, value=value, gas=gas))
-            else:
-                output = bytes.fromhex(self._evm.deploy(sender, data, value=value, gas=gas).removeprefix("0x"))
-        except RuntimeError as error:
-            raise _refusal(str(error)) from None
-        result = self._evm.result
-        return output, 0 if result is None else int(result.gas_used)
+    def _run(self, call: dict[str, Any], gas: int) -> Outcome:
+        """Run a call on the state of now, and leave that as it is; raises RpcRefused as nodes do."""
+        return self._world.run(call, gas, number=len(self._blocks), time=self._time() + 1)
 
     def _estimate(self, call: dict[str, Any]) -> str:
-        gas = self._try(call)[1]
+        gas = self._run(call, _CALL_GAS).gas
         for _ in range(_TRIES):
             try:
-                self._try(call, gas)
+                self._run(call, gas)
             except RpcRefused:
                 # A call inside gets 63 of 64 parts of what is left, so that more must be there than is used.
                 gas += gas // 64 + 1000
@@ -145,30 +133,32 @@ class DryRun(Rpc):
         name = "0x" + bytes(keccak(data)).hex()
         if name in self._receipts:
             raise RpcRefused("already known")
-        if found["nonce"] != self._nonces.get(sender, 0):
-            raise RpcRefused("nonce too low")
+        account = self._world.account(sender)
+        if found["nonce"] != account.nonce:
+            raise RpcRefused("nonce too low" if found["nonce"] < account.nonce else "nonce too high")
         if found["gas"] > MAX_GAS:
             raise RpcRefused("transaction gas limit exceeds the cap")
         to = found["to"]
         call = {"from": sender, "data": found["data"], "value": found["value"], "to": to}
-        self._nonces[sender] = found["nonce"] + 1
-        output, used, status = b"", int(found["gas"]), "0x0"
-        logs: list[Any] = []
+        outcome = Outcome(b"", int(found["gas"]), [], {}, {})
+        status = "0x0"
         try:
-            output, used = self._run(call, int(found["gas"]))
-            status, logs = "0x1", list(self._evm.result.logs) if self._evm.result is not None else []
+            outcome = self._run(call, int(found["gas"]))
+            status = "0x1"
         except RpcRefused:
-            pass
+            pass  # it is mined all the same, and has failed
+        self._world.take(outcome)
+        self._world.accounts[sender] = replace(self._world.account(sender), nonce=found["nonce"] + 1)
         block = self._seal()
-        self._keep(name, block, logs)
+        self._keep(name, block, outcome.logs)
         self._transactions[name] = {"hash": name, "blockHash": block["hash"], "from": sender}
         self._receipts[name] = {
             "transactionHash": name,
             "blockHash": block["hash"],
             "blockNumber": block["number"],
             "status": status,
-            "gasUsed": hex(used),
-            "contractAddress": "0x" + output.hex() if to is None and output else None,
+            "gasUsed": hex(outcome.gas),
+            "contractAddress": "0x" + outcome.output.hex() if to is None and outcome.output else None,
         }
         return name
 
@@ -189,15 +179,96 @@ class DryRun(Rpc):
             )
 
 
-def _make() -> EVM:
-    try:
-        from pyrevm import EVM, BlockEnv, CfgEnv, Env
-    except ImportError as error:
-        raise ToolNotFound(
-            "the in-process EVM is not installed", hint="pip install 'balance-evm[dry-run]'"
-        ) from error
-    cfg = CfgEnv(chain_id=CHAIN_ID)
-    return EVM(env=Env(cfg=cfg, block=BlockEnv(number=1, timestamp=int(time.time()), gas_limit=_CALL_GAS)))
+@dataclass(frozen=True)
+class Held:
+    """What an account has."""
+
+    balance: int = 0
+    nonce: int = 0
+    code: bytes = b""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call answered and took, and what it changed."""
+
+    output: bytes
+    gas: int
+    logs: list[Any]
+    accounts: dict[str, Held]
+    slots: dict[tuple[str, int], int]
+
+
+class World:
+    """All accounts and their storage.
+
+    Every call runs on an EVM of its own, which is given all of it: one that goes on would take what an earlier
+    transaction touched for cheap (EIP-2929), and tell less gas than a chain asks for.
+    """
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Held] = {}
+        self.slots: dict[tuple[str, int], int] = {}
+
+    def account(self, address: str) -> Held:
+        """Return what an account has."""
+        return self.accounts.get(address.lower(), Held())
+
+    def take(self, outcome: Outcome) -> None:
+        """Make a call's changes last."""
+        self.accounts |= outcome.accounts
+        self.slots |= outcome.slots
+
+    def run(self, call: dict[str, Any], gas: int, *, number: int, time: int) -> Outcome:
+        """Run a call; raises RpcRefused where it fails."""
+        evm = self._evm(number, time)
+        sender = str(call.get("from") or _NOBODY)
+        data, value = bytes.fromhex(str(call["data"]).removeprefix("0x")), quantity(call.get("value") or 0)
+        try:
+            if call.get("to"):
+                output = bytes(evm.message_call(sender, call["to"], calldata=data, value=value, gas=gas))
+            else:
+                output = bytes.fromhex(evm.deploy(sender, data, value=value, gas=gas).removeprefix("0x"))
+        except RuntimeError as error:
+            raise _refusal(str(error)) from None
+        result = evm.result
+        if result is None:
+            raise RpcRefused("execution failed")
+        return Outcome(output, int(result.gas_used), list(result.logs), *self._changes(evm))
+
+    def _evm(self, number: int, time: int) -> EVM:
+        try:
+            from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
+        except ImportError as error:
+            raise ToolNotFound(
+                "the in-process EVM is not installed", hint="pip install 'balance-evm[dry-run]'"
+            ) from error
+        block = BlockEnv(number=number, timestamp=time, gas_limit=_CALL_GAS)
+        evm = EVM(env=Env(cfg=CfgEnv(chain_id=CHAIN_ID), block=block))
+        for address, held in self.accounts.items():
+            evm.insert_account_info(address, AccountInfo(balance=held.balance, nonce=held.nonce, code=held.code))
+        for (address, key), value in self.slots.items():
+            # pyrevm reads what it replaces: taken back, that reading leaves neither account nor slot warm.
+            before = evm.snapshot()
+            evm.insert_account_storage(address, key, value)
+            evm.revert(before)
+        return evm
+
+    @staticmethod
+    def _changes(evm: EVM) -> tuple[dict[str, Held], dict[tuple[str, int], int]]:
+        """Return what a call changed; pyrevm tells of storage only in its journal's text."""
+        text = evm.journal_str
+        journal = text[text.rindex("journal: [") :]
+        slots = {(address, int(key)) for address, key in _CHANGED.findall(journal)}
+        values = {(address, key): int(evm.storage(address, key)) for address, key in slots}
+        held = {address.lower(): info for address, info in evm.journal_state.items()}
+        reader = evm.deploy(_READER_MAKER, _READER)
+        accounts = {}
+        for address, info in held.items():
+            asked = bytes.fromhex(address.removeprefix("0x").rjust(64, "0"))
+            code = bytes(evm.message_call(_READER_MAKER, reader, calldata=asked, gas=_CALL_GAS))
+            accounts[address] = Held(int(info.balance), int(info.nonce), code)
+        return accounts, values
 
 
 def _refusal(text: str) -> RpcRefused:

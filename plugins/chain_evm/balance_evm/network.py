@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balance_core.errors import ChainError, ConfigError
@@ -13,7 +17,7 @@ from balance_evm.mirror import Mirror
 from balance_evm.rpc import Rpc, RpcRefused, quantity
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from balance_evm.settings import EvmSettings
 
@@ -27,18 +31,33 @@ class Network:
 
     def __init__(self, settings: EvmSettings) -> None:
         self.settings = settings
-        self.rpc = Rpc(settings.rpc_url, timeout=settings.timeout_seconds, patience=settings.patience_seconds)
+        self.deploy: Callable[[], str] | None = None
+        """What puts a registry on a chain that begins without one, as that of a dry run does."""
+
+    @cached_property
+    def rpc(self) -> Rpc:
+        """The node, or a chain in this process."""
+        if self.settings.dry_run:
+            from balance_evm.dryrun import DryRun
+
+            return DryRun()
+        settings = self.settings
+        return Rpc(settings.rpc_url, timeout=settings.timeout_seconds, patience=settings.patience_seconds)
 
     @cached_property
     def folder(self) -> Path:
-        """Where journals, copies of logs and deployments are kept."""
+        """Where journals, copies of logs and deployments are kept: in the data folder, or for a dry run nowhere."""
+        if self.settings.dry_run:
+            folder = Path(tempfile.mkdtemp(prefix="balance-evm-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            return folder
         return Workspace.default().root / "evm"
 
     @cached_property
     def chain_id(self) -> int:
         """The chain's number; raises ConfigError for another than was asked for."""
         found = quantity(self.rpc.call("eth_chainId"))
-        wanted = self.settings.chain_id
+        wanted = None if self.settings.dry_run else self.settings.chain_id
         if wanted is not None and found != wanted:
             raise ConfigError(
                 f"the node {self.rpc.name} is on chain {found}, and not on {wanted}",
@@ -62,6 +81,8 @@ class Network:
     @cached_property
     def registry(self) -> str:
         """The registry's address; raises ConfigError where there is none, or no contract stands there."""
+        if self.settings.dry_run and self.deploy is not None:
+            return self.deploy()
         found = self.settings.registry or self.deployments.read().registry
         if found is None:
             raise ConfigError(

@@ -111,6 +111,7 @@ _MESSAGES: dict[str, Callable[[Mapping[str, Any]], _Words]] = {
     ),
     "CommitmentMismatch": lambda _: ("it was proposed with other terms", "accept exactly what was offered"),
     "BadText": lambda v: (f"the text {v['text']!r} holds characters that the registry does not take", None),
+    "BadCid": lambda v: (f"{v['cid']!r} is no content address", None),
     "BadTerms": lambda v: (str(v["reason"]), None),
     "AlreadyBound": lambda _: ("the model has a verifier already", "register a new version for another one"),
     "TooLarge": lambda v: (

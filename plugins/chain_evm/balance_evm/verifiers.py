@@ -14,7 +14,7 @@ from balance_core import registry as plugins
 from balance_core.contracts import ExportsEvmVerifier
 from balance_core.errors import ChainError, InvalidProof, PluginNotFound
 from balance_core.files import read_limited, write_whole
-from balance_evm import fees, interfaces, layout
+from balance_evm import fees, interfaces
 from balance_evm.deployments import VerifierPair
 from balance_evm.sender import Transaction
 
@@ -73,6 +73,8 @@ def checkable(source: ExportsEvmVerifier, key: VerifyingKey, registration: Regis
             f"contracts of the kind {contract.interface!r} are unknown to this version of balance-evm",
             hint="pip install --upgrade balance-evm",
         )
+    from balance_evm import layout
+
     tensors = [[(one.form, one.low, one.high) for one in group] for group in (circuit.inputs, circuit.outputs)]
     read = layout.layout(registration.circuit_id, registration.commitment_id, *tensors)
     return Checkable(contract, circuit, layout.reusable(read, circuit.words, circuit.proof_bytes))
@@ -122,8 +124,11 @@ def create(chain: EvmChain, what: str, code: bytes) -> str:
     return address
 
 
-def bind(chain: EvmChain, model: Model, wanted: Checkable) -> Model:
-    """Name the model's verifier on the chain, after telling the contract of the circuit; once for each model."""
+def bind(chain: EvmChain, model: Model, wanted: Checkable, cid: str) -> Model:
+    """Name the model's verifier on the chain, after telling the contract of the circuit; once for each model.
+
+    `cid` is where the verifying key can be read: a bundle's address, for instance.
+    """
     bound = int(str(model.terms["verifier"]), 16) != 0
     if bound:
         check_bound(model, wanted)
@@ -132,7 +137,7 @@ def bind(chain: EvmChain, model: Model, wanted: Checkable) -> Model:
     adapter = interfaces.interface(wanted.adapter)
     prepare = adapter.call("prepare", wanted.material, True)  # noqa: FBT003 - keep it as code on the chain
     chain.writer.perform(Transaction("telling the verifier of the circuit", pair.adapter, prepare))
-    call = interfaces.registry().call("bindVerifier", model.name, pair.adapter, wanted.key, "")
+    call = interfaces.registry().call("bindVerifier", model.name, pair.adapter, wanted.key, cid)
     chain.writer.perform(Transaction("binding the model to its verifier", chain.network.registry, call))
     return chain.chronicle().models[model.name]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from balance_core.chain import ChainRef
 from balance_core.chain_state import Event, decide
 from balance_core.errors import ChainError, ConfigError, Rejected
 from balance_core.records import Registration
-from balance_evm import NAME, codec, interfaces
-from balance_evm.accounts import open_account
+from balance_evm import codec, interfaces
+from balance_evm.accounts import open_account, throwaway
 from balance_evm.journal import Call, Journal
 from balance_evm.reverts import AlreadyRecorded, explained, revert_data
 from balance_evm.rpc import RpcRefused
@@ -19,12 +19,13 @@ from balance_evm.sender import Sender, Transaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from balance_core.chain import ChainRecord
+    from balance_core.chain import ChainRecord, ChainRef
     from balance_evm.chain import EvmChain
     from balance_evm.chronicle import Chronicle
     from balance_evm.journal import Sent
 
 _CALL_GAS = 30_000_000
+_TRIAL_MONEY = 10**24
 
 
 class Writer:
@@ -33,8 +34,14 @@ class Writer:
     def __init__(self, chain: EvmChain) -> None:
         self._chain = chain
         network = chain.network
-        self.account = open_account(chain.settings)
+        if chain.settings.dry_run:
+            self.account = throwaway()
+            network.rpc.call("anvil_setBalance", self.account.address, hex(_TRIAL_MONEY))
+        else:
+            self.account = open_account(chain.settings)
         self.journal = Journal(network.journal_path(self.account.address))
+        self.spent: list[tuple[str, int]] = []
+        """The gas that each transaction of this instance took."""
         self.sender = Sender(network.rpc, self.account, self.journal, chain.settings, network.chain_id)
 
     @cached_property
@@ -49,11 +56,13 @@ class Writer:
         *,
         names: str | None = None,
         judged_here: bool = True,
+        event: Event | None = None,
     ) -> ChainRef:
         """Put a record on the chain, unless it is there, and return its entry.
 
         `names` is the key that the record says it is by: the account is bound to it first, if it is the user's own.
-        `judged_here` asks the reducer before anything is sent; what depends on the chain's clock is left to the chain.
+        `judged_here` asks the reducer before anything is sent; what the chain's clock decides is left to the chain.
+        `event` is what readers are told then, where that is not the record by this account.
         """
         if not key or len(key) > 256 or not key.isprintable():
             raise ConfigError(
@@ -62,7 +71,7 @@ class Writer:
         read = self._chain.chronicle()
         if names is not None:
             read = self._bound(read, names)
-        event = Event(record, read.identity(self.account.address))
+        event = event or Event(record, read.identity(self.account.address))
         name = event.event_id.hex()
         earlier = self._earlier(key, name, record)
         if earlier is not None:
@@ -106,10 +115,8 @@ class Writer:
         def keep(sent: Sent) -> None:
             self.journal.keep_call(self._registry, key, Call(name, sent.nonce, None))
 
-        try:
+        with contextlib.suppress(AlreadyRecorded):  # somebody else wrote the same meanwhile
             self.perform(transaction, kept=keep)
-        except AlreadyRecorded:
-            pass  # somebody else wrote the same meanwhile
         told = self._chain.chronicle().told.get(name)
         if told is None:
             raise ChainError(
@@ -125,6 +132,7 @@ class Writer:
         except RpcRefused as error:
             raise self.refusal(error, transaction.what) from error
         receipt = self.sender.wait(sent.nonce, transaction.what)
+        self.spent.append((transaction.what, int(str(receipt["gasUsed"]), 16)))
         if int(str(receipt["status"]), 16) != 1:
             raise self._why(transaction, receipt)
         return receipt
