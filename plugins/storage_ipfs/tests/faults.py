@@ -89,14 +89,15 @@ class Server:
                 thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), connection:
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            with connection.makefile("rb") as stream:
+        with contextlib.suppress(OSError, ValueError), connection, self._spoken(connection) as spoken:
+            with spoken.makefile("rb") as stream:
                 asked = _request(stream)
                 self.calls.append(asked)
-                self._respond(asked, Wire(connection))
-            connection.shutdown(socket.SHUT_WR)
+                self._respond(asked, Wire(spoken))
+            spoken.shutdown(socket.SHUT_WR)
+
+    def _spoken(self, connection: socket.socket) -> socket.socket:
+        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
 
     def __enter__(self):
         return self
