@@ -1,9 +1,11 @@
-"""Writes `cases.bin`, by which the Rust reader and executor are compared with the core's: `python cases.py [COUNT [FILE]]`.
+"""Writes `cases.bin`, by which the Rust reader and executor are compared with the core's.
+
+Run as `python cases.py [COUNT [FILE]]`.
 
 The file is a list of records, all integers little-endian: a byte that says what is expected (0: the structure is
-refused; 1: it is read, with the given facts; 2: and executed, with the given tensors; 3: the weights are refused), then
-blobs, each after its length in 4 bytes: the structure; for 1 the facts, one line "axes lo hi" each; for 2 and 3 the
-weights; for 2 the inputs as 8 bytes each, all inputs end to end, and the SHA-256 of all tensors in the same form.
+refused; 1: it is read, with the given facts; 2: and executed, with the given tensors; 3: the weights are refused),
+then blobs, each after its length in 4 bytes: the structure; for 1 the facts, one line "axes lo hi" each; for 2 and 3
+the weights; for 2 the inputs as 8 bytes each, all inputs end to end, and the SHA-256 of all tensors in the same form.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[4] / "tests" / "integer"))
 
+from graphs import Growing, random_inputs, random_model  # noqa: E402
+from test_encoding import mutated  # noqa: E402
+
 from balance_core.errors import ConfigError  # noqa: E402 - the path above comes first
 from balance_core.integer import IntegerModel, Node, Output, execute_integers  # noqa: E402
 from balance_core.integer import operations as ops  # noqa: E402
@@ -27,8 +32,6 @@ from balance_core.integer.encoding import (  # noqa: E402
     encode_structure,
     encode_weights,
 )
-from graphs import Growing, random_inputs, random_model  # noqa: E402
-from test_encoding import mutated  # noqa: E402
 
 
 def linear_models(generator: np.random.Generator) -> IntegerModel:
@@ -126,7 +129,11 @@ def main(count: int, target: Path) -> None:
         generator = np.random.Generator(np.random.PCG64(seed))
         model = linear_models(generator) if seed % 3 == 0 else random_model(seed, 6)
         structure, weights = encode_structure(model), encode_weights(model)
-        records += [executed(model, seed), judged(mutated(structure, generator)), judged(mutated(structure, generator))]
+        records += [
+            executed(model, seed),
+            judged(mutated(structure, generator)),
+            judged(mutated(structure, generator)),
+        ]
         if weights and seed % 4 == 0:
             records.append(weighed(model, mutated(weights, generator)))
     target.write_bytes(b"".join(records))

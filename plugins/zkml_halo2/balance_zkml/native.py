@@ -1,0 +1,176 @@
+"""The native halves: `balance_zkml_prover` and `balance_zkml_verifier`, as typed functions with typed errors.
+
+The integer model crosses as its canonical bytes (docs/integer-model.md section 4), tensors as lists in row-major order.
+Both modules raise ValueError with one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from balance_core.errors import ConfigError, InvalidProof, StageOutOfMemory, ToolFailed, ToolNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+PROVER = "balance_zkml_prover"
+VERIFIER = "balance_zkml_verifier"
+MAX_KEY_BYTES = 2**26
+"""Largest native part of a key, which is a few kilobytes."""
+MAX_PROOF_BYTES = 2**26
+"""Largest proof: some kilobytes, and up to 32 bytes for each public value."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a circuit will be, and what proving it should cost on this machine."""
+
+    k: int
+    columns: int
+    rows: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a proof authenticates."""
+
+    context: bytes
+    structure_digest: str
+    inputs: list[list[int]]
+    outputs: list[list[int]]
+
+
+def use_threads(count: int) -> None:
+    """Let the native code use so many threads; only before its first call in a process."""
+    os.environ["RAYON_NUM_THREADS"] = str(count)
+
+
+def plan(structure: bytes, *, weights: str) -> Plan:
+    """Lay a structure out; raises ValueError where it cannot be proven, with the node as `node N operation: why`."""
+    found = _prover().plan(structure, {"weights": weights})
+    return Plan(found["k"], found["columns"], found["rows"], found["seconds"], found["memory"])
+
+
+def setup(structure: bytes, srs: Path, *, values: bytes | None) -> tuple[bytes, dict[str, int | float | str | bool]]:
+    """Return the verifying key and facts about the circuit; with `values`, the weights are public and in the key."""
+    options: dict[str, Any] = {"weights": "private"} if values is None else {"weights": "public", "values": values}
+    with _stage_errors("make the keys"):
+        made = _prover().setup(structure, str(srs), options)
+    return bytes(made["key"]), dict(made["facts"])
+
+
+def commit(structure: bytes, weights: bytes, key: bytes, srs: Path) -> tuple[bytes, bytes]:
+    """Return the public commitment to the weights, and its secret opening."""
+    with _stage_errors("commit to the weights"):
+        made = _prover().commit(structure, weights, key, str(srs))
+    return bytes(made["commitment"]), bytes(made["opening"])
+
+
+def prove(
+    structure: bytes,
+    weights: bytes,
+    key: bytes,
+    srs: Path,
+    *,
+    opening: bytes | None,
+    context: bytes,
+    inputs: Sequence[Sequence[int]],
+) -> bytes:
+    """Prove the answer to one request; the opening is that of `commit`, or None for public weights."""
+    given = [list(map(int, each)) for each in inputs]
+    with _stage_errors("prove"):
+        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given))
+
+
+def verify(key: bytes, commitment: bytes | None, proof: bytes) -> Verified:
+    """Check a proof to its last byte and return what it says; raises InvalidProof with the reason."""
+    _check_size("key", key, MAX_KEY_BYTES)
+    _check_size("proof", proof, MAX_PROOF_BYTES)
+    try:
+        context, digest, inputs, outputs = _verifier().verify(key, commitment, proof)
+    except (ValueError, OverflowError) as error:
+        raise InvalidProof(f"the proof does not verify: {_line(error)}") from None
+    return Verified(bytes(context), bytes(digest).hex(), inputs, outputs)
+
+
+def parameters(key: bytes) -> bytes:
+    """Return the points of the reference string that a key relies on, as the 388 bytes of docs/srs.md."""
+    _check_size("key", key, MAX_KEY_BYTES)
+    try:
+        return bytes(_verifier().parameters(key))
+    except ValueError as error:
+        raise InvalidProof(f"the verifying key is broken: {_line(error)}") from None
+
+
+def import_srs(source: Path, target: Path, *, power: int | None, ceremony: bool) -> Mapping[str, Any]:
+    """Check a reference string, write it in the raw format, cut to 2^power, and return what was found out.
+
+    `ceremony` says that it is a powers-of-tau file. Raises ConfigError with the reason of a refusal.
+    """
+    module = _prover()
+    with _file_errors(source):
+        found: Mapping[str, Any] = (module.import_ptau if ceremony else module.import_raw)(source, target, power)
+    return found
+
+
+def make_test_srs(k: int, target: Path) -> None:
+    """Write a reference string for tests, of 2^k powers of a secret from the operating system."""
+    module = _prover()
+    with _file_errors(target):
+        module.make_test(k, target)
+
+
+def _prover() -> Any:
+    try:
+        return import_module(PROVER)
+    except ImportError as error:
+        raise ToolNotFound(
+            "the prover of zkml_halo2 is not installed", hint="pip install 'balance-zkml[prover]'"
+        ) from error
+
+
+def _verifier() -> Any:
+    try:
+        return import_module(VERIFIER)
+    except ImportError as error:
+        raise ToolNotFound(
+            "the verifier of zkml_halo2 is not installed", hint="pip install balance-zkml-verifier"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _check_size(what: str, data: bytes, limit: int) -> None:
+    if len(data) > limit:
+        raise InvalidProof(f"the {what} has {len(data)} bytes, more than the {limit} allowed")
+
+
+@contextmanager
+def _stage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ToolFailed(f"halo2 did not {what}: {_line(error)}") from error
+    except MemoryError as error:
+        raise StageOutOfMemory(f"there was not enough memory to {what}") from error
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"reference string {str(path)!r} is refused: {_line(error)}", hint="fetch it again from its publisher"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"reference string {str(path)!r}: {_line(error)}") from error
