@@ -96,8 +96,12 @@ def check_configuration(configuration: ZkmlModel, interface: Interface) -> None:
         for layer in configuration.layers
         for number, shape in zip(layer.outputs, layer.output_shapes, strict=True)
     }
-    # Of a configuration without tensors it cannot be told which of the tensors that no layer makes are weights.
-    given = {(input_name(number), shape) for number, shape in configuration.input_shapes().items()}
+    # Inputs and weights look alike in a configuration: it lists none of them, or all.
+    given = {
+        (input_name(number), shape)
+        for layer in configuration.layers
+        for number, shape in zip(layer.inputs, layer.input_shapes, strict=True)
+    }
     agrees = {
         "inputs": {(port.name, port.shape) for port in interface.inputs} <= given,
         "outputs": [port.shape for port in interface.outputs] == [made.get(each) for each in configuration.outputs],

@@ -1,7 +1,7 @@
 """The native halves: `balance_zkml_prover` and `balance_zkml_verifier`, as typed functions with typed errors.
 
-The integer model crosses as its canonical bytes (docs/integer-model.md section 4), tensors as lists in row-major order.
-Both modules raise ValueError with one line that says what is wrong.
+The integer model crosses as its canonical bytes (docs/integer-model.md section 4), tensors as lists in row-major
+order. Both modules raise ValueError with one line that says what is wrong.
 """
 
 from __future__ import annotations
