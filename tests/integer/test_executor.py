@@ -97,3 +97,48 @@ def test_multiply_adds_are_counted():
         Node(ops.Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1), (0, 1)),
     )
     assert inspect.summary(IntegerModel(nodes, (Output("y", 2),)))["macs"] == 4 * 36 * 27
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64, np.bool_])
+@pytest.mark.parametrize("zero_point", [0, 5, -7, 2**61, -(2**70), 2**70])
+def test_integers_are_quantised_exactly_whatever_their_type(dtype, zero_point):
+    op = ops.Input("x", (3,), -100, 2**62 - 1)
+    node = Node(op, scale=Fraction(1), zero_point=zero_point)
+    ends = (0, 1, 1) if dtype is np.bool_ else (np.iinfo(dtype).min, 3, np.iinfo(dtype).max)
+    found = quantise(np.array([ends], dtype=dtype), node, op)
+    assert found.dtype == np.int64
+    assert found.tolist() == [[min(max(int(v) + zero_point, op.lo), op.hi) for v in ends]]
+
+
+@pytest.mark.parametrize(("groups", "pads", "strides", "dilations"), [
+    (1, (0, 0, 0, 0), (1, 1), (1, 1)),
+    (2, (1, 0, 2, 1), (2, 1), (1, 2)),
+    (4, (2, 2, 2, 2), (1, 3), (2, 1)),
+])  # fmt: skip
+def test_a_sample_alone_is_answered_as_in_a_batch(groups, pads, strides, dilations):
+    """Few elements are gathered one by one, many by views: both are the same function."""
+    random = np.random.default_rng(groups)
+    image = ops.Input("x", (1, 4, 9, 8), -50, 50)
+    kernel = random.integers(-7, 8, (8, 4 // groups, 3, 2))
+    nodes = [
+        Node(image),
+        Node(ops.Constant.listed(kernel)),
+        Node(ops.Conv2d(strides, pads, dilations, groups), (0, 1)),
+    ]
+    shape = IntegerModel(tuple(nodes), (Output("y", 2),)).facts[2].shape
+    index = np.arange(int(np.prod(shape))).reshape(shape).transpose(0, 3, 1, 2)
+    nodes += [Node(ops.Wire.from_index(index), (2,)), Node(ops.Wire.from_index(index.reshape(-1)[::-1]), (3,))]
+    model = IntegerModel(tuple(nodes), (Output("y", 2), Output("z", 4)))
+    batch = random.integers(-50, 51, (300, 1, 4, 9, 8))
+    together = execute_integers(model, {"x": batch}).outputs
+    for at in (0, 299):
+        alone = execute_integers(model, {"x": batch[at : at + 1]}).outputs
+        for name, array in alone.items():
+            np.testing.assert_array_equal(array[0], together[name][at])
+    padded = np.pad(batch[0, 0], ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    y = together["y"][0, 0]
+    o, i, j = y.shape[0] - 1, y.shape[1] - 1, y.shape[2] - 1
+    rows, columns = (i * strides[0] + np.arange(3) * dilations[0]), (j * strides[1] + np.arange(2) * dilations[1])
+    depth = 4 // groups
+    part = padded[(groups - 1) * depth :][:, rows][:, :, columns]
+    assert y[o, i, j] == (part * kernel[o]).sum()

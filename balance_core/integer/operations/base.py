@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from balance_core.integer.facts import MAX_RANK, SAFE, Fact, Inadmissible, Interval, Shape, broadcast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
     from balance_core.integer.codec import Reader, Writer
+
+    Kernel = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 MAX_LIST = 64
 """Longest list of axes, strides and the like."""
@@ -59,6 +62,10 @@ class Operation(ABC):
     @abstractmethod
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
         """Compute the result for a batch."""
+
+    def kernel(self, operands: Sequence[Fact]) -> Kernel:
+        """Return `run` for operands of these facts, so that what depends on them alone is decided once."""
+        return partial(self.run, operands=operands)
 
     def macs(self, operands: Sequence[Fact]) -> int:
         """Return the number of multiply-adds, for a linear layer."""

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from balance_core.integer.facts import Fact, Interval, Shape
+    from balance_core.integer.operations.base import Kernel
+
+FEW = 2**17
+"""Patches of one image of so many elements have their places kept with the plan."""
+MANY = 2**16
+"""So many elements are gathered one by one before views and their copies are faster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,30 +94,50 @@ class Conv2d(Operation):
         return prod(self.shape(operands)) * prod(operands[1].shape[1:])
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
+        """Convolve."""
+        return self.kernel(operands)(arrays)
+
+    def kernel(self, operands: Sequence[Fact]) -> Kernel:
         """Convolve: patches as columns, then one matrix product for each group."""
-        dtype = np.float64 if self.exact_in_float(operands) else np.int64
-        images, kernels = arrays
-        _, _, channels, height, width = images.shape
-        _, outputs, depth, kh, kw = kernels.shape
-        if kernels.shape[0] != 1:  # kernels that depend on the input: one convolution for each sample
-            samples = np.broadcast_to(images, (len(kernels), *images.shape[1:]))
-            return np.concatenate(
-                [self.run([samples[i : i + 1], kernels[i : i + 1]], operands) for i in range(len(kernels))]
-            )
+        dtype = np.dtype(np.float64 if self.exact_in_float(operands) else np.int64)
+        images, channels, height, width = operands[0].shape
+        outputs, depth, kh, kw = operands[1].shape
+        _, _, rows, columns = self.shape(operands)
         top, left, bottom, right = self.pads
-        padded = np.zeros(
-            (images.shape[0] * images.shape[1], channels, height + top + bottom, width + left + right), dtype=dtype
-        )
-        padded[:, :, top : top + height, left : left + width] = images.reshape(-1, channels, height, width)
+        tall, wide = height + top + bottom, width + left + right
+        terms, positions, per_group = depth * kh * kw, rows * columns, outputs // self.groups
+        index = self._patches((channels, tall, wide), (kh, kw), (rows, columns)) if terms * positions <= FEW else None
+
+        def convolve(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            x, w = arrays
+            if w.shape[0] != 1:  # kernels that depend on the input: one convolution for each sample
+                x = np.broadcast_to(x, (len(w), *x.shape[1:]))
+                return np.concatenate([convolve([x[i : i + 1], w[i : i + 1]]) for i in range(len(w))])
+            count = x.shape[0] * images
+            padded = x.reshape(count, channels, height, width)
+            if any(self.pads):
+                padded = np.zeros((count, channels, tall, wide), dtype=dtype)
+                padded[:, :, top : top + height, left : left + width] = x.reshape(count, channels, height, width)
+            padded = padded.astype(dtype, copy=False)
+            if index is not None and count * index.size <= MANY:
+                patches = padded.reshape(count, -1).take(index, axis=1)
+            else:
+                patches = self._windows(padded, kh, kw).reshape(count, self.groups, terms, positions)
+            weights = w.astype(dtype, copy=False).reshape(self.groups, per_group, terms)
+            result = np.matmul(weights, patches).astype(np.int64, copy=False)
+            return np.asarray(result.reshape(x.shape[0], images, outputs, rows, columns))
+
+        return convolve
+
+    def _windows(self, padded: np.ndarray, kh: int, kw: int) -> np.ndarray:
+        """Return a view of shape [count, channels, kh, kw, rows, columns]."""
         (sh, sw), (dh, dw) = self.strides, self.dilations
         windows = np.lib.stride_tricks.sliding_window_view(
             padded, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), axis=(2, 3)
         )[:, :, ::sh, ::sw, ::dh, ::dw]
-        count, _, rows, columns = windows.shape[:4]
-        weights = kernels[0].astype(dtype, copy=False).reshape(self.groups, outputs // self.groups, depth * kh * kw)
-        result = np.empty((count, self.groups, outputs // self.groups, rows * columns), dtype=dtype)
-        for group in range(self.groups):
-            part = windows[:, group * depth : (group + 1) * depth].transpose(0, 1, 4, 5, 2, 3)
-            np.matmul(weights[group], part.reshape(count, depth * kh * kw, rows * columns), out=result[:, group])
-        shape = (images.shape[0], images.shape[1], outputs, rows, columns)
-        return result.reshape(shape).astype(np.int64, copy=False)
+        return windows.transpose(0, 1, 4, 5, 2, 3)
+
+    def _patches(self, image: tuple[int, int, int], kernel: tuple[int, int], result: tuple[int, int]) -> np.ndarray:
+        """Return where in a padded image each factor lies: [groups, terms, positions]."""
+        places = np.arange(prod(image), dtype=np.int64).reshape(1, *image)
+        return np.ascontiguousarray(self._windows(places, *kernel)).reshape(self.groups, -1, prod(result))

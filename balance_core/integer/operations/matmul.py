@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from balance_core.integer.facts import Fact, Interval, Shape
+    from balance_core.integer.operations.base import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,23 @@ class MatMul(Operation):
         return prod(self.shape(operands)) * operands[0].shape[-1]
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
-        """Multiply, through BLAS where that is exact."""
-        x, y = arrays
+        """Multiply."""
+        return self.kernel(operands)(arrays)
+
+    def kernel(self, operands: Sequence[Fact]) -> Kernel:
+        """Multiply, through BLAS where that is exact; by one matrix for all samples in one product."""
         if not self.exact_in_float(operands):
-            return np.asarray(np.matmul(x, y))
-        x, y = (array.astype(np.float64, copy=False) for array in (x, y))
-        if all(n == 1 for n in y.shape[:-2]) and x.ndim == y.ndim:  # one matrix for all: one product
-            rows = np.matmul(x.reshape(-1, x.shape[-1]), y.reshape(y.shape[-2:]))
-            return np.asarray(rows.reshape(*x.shape[:-1], y.shape[-1]), dtype=np.int64)
-        return np.asarray(np.matmul(x, y).astype(np.int64))
+            return lambda arrays: np.asarray(np.matmul(*arrays))
+        shape = operands[1].shape
+        single = prod(shape[:-2]) == 1
+        k, n = shape[-2:]
+
+        def multiply(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            x, y = arrays
+            x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+            if single and y.shape[0] == 1:
+                rows = (x.reshape(-1, k) @ y.reshape(k, n)).astype(np.int64)
+                return np.asarray(rows.reshape(*x.shape[:-1], n))
+            return np.asarray(np.matmul(x, y).astype(np.int64))
+
+        return multiply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_LOOPS = 16
 """Largest number of nested loops of a regular index."""
+FEW = 2**12
+"""So many elements are gathered one by one before views and their copies are faster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +80,11 @@ class Wire(Operation):
         return min(x.lo for x in operands), max(x.hi for x in operands)
 
     def run(self, arrays: Sequence[np.ndarray], operands: Sequence[Fact]) -> np.ndarray:
-        """Re-index; regular indices become views."""
+        """Re-index; regular indices of many elements become views."""
         del operands
         batch = max(array.shape[0] for array in arrays)
+        if len(arrays) == 1 and self.is_reshape and arrays[0].size == batch * self.size:
+            return arrays[0].reshape(batch, *self.to)
         flat = [array.reshape(array.shape[0], -1) for array in arrays]
         joined = flat[0]
         if len(flat) > 1:
@@ -87,8 +92,8 @@ class Wire(Operation):
         pool = np.ascontiguousarray(
             joined
         )  # numpy may join in another order, and the strides below count on this one
-        if self.listed is not None:
-            return pool[:, self.listed].reshape(batch, *self.to)
+        if self.listed is not None or batch * self.size <= FEW:
+            return pool.take(self._index, axis=1).reshape(batch, *self.to)
         unit = pool.itemsize
         view = np.lib.stride_tricks.as_strided(
             pool[:, self.offset :],
@@ -107,7 +112,16 @@ class Wire(Operation):
             index = index[..., None] + np.arange(count, dtype=np.int64) * stride
         return index.reshape(self.to)
 
-    @property
+    @cached_property
+    def size(self) -> int:
+        """The number of elements of the result."""
+        return prod(self.to)
+
+    @cached_property
+    def _index(self) -> np.ndarray:
+        return self.index().reshape(-1)
+
+    @cached_property
     def is_reshape(self) -> bool:
         """Whether the elements of the first operand keep their order, from its first."""
         return self.listed is None and self.offset == 0 and self.strides == (1,)
