@@ -42,7 +42,7 @@ def _store(name: str, options: list[str] | None) -> Storage:
     unknown = set(tables) - {"backend", "storage"}
     if unknown:
         raise ConfigError(
-            f"there is nothing here that {min(unknown)!r} could mean", hint="options are the store's own"
+            f"no option here has the prefix {min(unknown)!r}", hint="a store's own options need no prefix"
         )
     store: Storage = registry.create("storage", name, {**tables.get("backend", {}), **tables.get("storage", {})})
     return store
