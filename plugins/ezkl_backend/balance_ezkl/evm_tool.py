@@ -51,5 +51,17 @@ async def _export(folder: Path) -> None:
     await ezkl().create_evm_vka(key, settings, words, srs)
 
 
+def _main() -> None:
+    """Export, and end at once: ezkl's own threads do not survive the interpreter's orderly end."""
+    code = 1
+    try:
+        asyncio.run(_export(Path(sys.argv[1])))
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - a panic is none of the usual exceptions
+        sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    asyncio.run(_export(Path(sys.argv[1])))
+    _main()
