@@ -141,7 +141,8 @@ class Pipeline:
 
     def _set_up(self, converted: Converted, estimate: Estimate) -> Preparation:
         model = converted.summary.model
-        setup = self._stage("setup", blobs={"model": model, "samples": converted.samples}, soon=("execute",))
+        soon = ("execute", "prove")  # while there are processors to spare, which answering many samples leaves none
+        setup = self._stage("setup", blobs={"model": model, "samples": converted.samples}, soon=soon)
         circuit = setup.blobs["circuit"]
         blobs: Mapping[str, str] = {}
         if _commits(self.plugin_class):
