@@ -389,6 +389,14 @@ class ChecksProofs(ABC):
         Where no contract knows the bundle's proof system it is published as `submit` does, and stays `submitted`.
         """
 
+    @abstractmethod
+    def examine(self, record: ProofRecord, bundle: Bundle) -> None:
+        """Raise InvalidProof unless what checked this proof is a contract that the adapter knows, with this key.
+
+        Whoever registers a model on a chain names the contract that checks its proofs, and could name one that always
+        says yes.
+        """
+
 
 class SupportsClaims(ABC):
     """A chain that holds claims: answers with a bond and no proof, until somebody demands it.

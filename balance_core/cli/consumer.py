@@ -12,6 +12,7 @@ from balance_core.cli import options as given
 
 if TYPE_CHECKING:
     from balance_core.records import Registration
+    from balance_core.stages import Limits
 
 BundleArgument = Annotated[
     str, typer.Argument(help="A bundle's file, or the id of a run.", show_default=False, metavar="BUNDLE")
@@ -27,7 +28,14 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: BundleArgument,
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            help="A bundle's file, the id of a run, or with --chain a proof's id.",
+            show_default=False,
+            metavar="BUNDLE|PROOF",
+        ),
+    ],
     *,
     registration: Annotated[
         str | None,
@@ -38,11 +46,31 @@ def verify(
     ledger: Annotated[
         Path | None, typer.Option("--ledger", help="A ledger to ask who stands behind it.", show_default=False)
     ] = None,
+    chain: Annotated[
+        str | None,
+        typer.Option(
+            "--chain", help="The chain that a proof was published on, to fetch it by its id.", show_default=False
+        ),
+    ] = None,
+    storage: Annotated[str, typer.Option("--storage", help="Where bundles of published proofs lie.")] = "local",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o", metavar="KEY=VALUE", help="A setting: chain.KEY or storage.KEY. Repeatable.", show_default=False
+        ),
+    ] = None,
     timeout: given.TimeoutOption = None,
     memory: given.MemoryOption = None,
     json: given.JsonOption = False,
 ) -> None:
-    """Check a proof in a fresh process, from the bundle alone, and say what it proves."""
+    """Check a proof in a fresh process, from the bundle alone, and say what it proves.
+
+    With --chain the proof is named by its id: its bundle is fetched by the address that the chain has, checked here, and
+    compared with what the chain says.
+    """
+    if chain is not None:
+        _verify_published(bundle, chain, storage, setting, limits=given.limits(timeout, memory, None), json=json)
+        return
     import balance_core as balance
     from balance_core.cli.display import field
     from balance_core.cli.statements import show_statement
@@ -79,6 +107,41 @@ def verify(
         typer.echo(
             "hint: get the registration id from its provider or a chain, and give it with --registration", err=True
         )
+
+
+def _verify_published(
+    proof_id: str, chain: str, storage: str, setting: list[str] | None, *, limits: Limits, json: bool
+) -> None:
+    from balance_core.cli.display import field
+    from balance_core.cli.statements import show_statement
+    from balance_core.published import verify_published
+
+    settings = given.plugin_settings(setting)
+    found = verify_published(
+        proof_id,
+        chain=chain,
+        chain_settings=settings["chain_settings"],
+        storage=storage,
+        storage_settings=settings["storage_settings"],
+        limits=limits,
+    )
+    if json:
+        typer.echo(found.to_json().decode())
+        return
+    verified = found.verified
+    _show_registration(verified.registration)
+    for statement in verified.statements:
+        show_statement(statement)
+    field("vouched for by", verified.vouched)
+    field("bundle", found.record.bundle)
+    if verified.setup_trust.is_test_only:
+        from balance_core.session import TEST_SETUP_NOTE
+
+        field("note", TEST_SETUP_NOTE)
+    attested = f"{found.attested_valid} validators say valid, {found.attested_invalid} say invalid"
+    field("on the chain", f"{'verified by a contract' if found.checked_by_chain else 'submitted'}; {attested}")
+    valid = "valid" if verified.sound else "accepted, which proves nothing"
+    typer.echo(f"{valid}, and what the chain says")
 
 
 def _show_registration(registration: Registration) -> None:

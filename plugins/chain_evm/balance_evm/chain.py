@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
 from balance_core.chain_state import Event, decide
 from balance_core.contracts import ChainAdapter, ChecksProofs
-from balance_core.errors import ChainError, Rejected
+from balance_core.errors import ChainError, InvalidProof, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
 from balance_evm import NAME, codec, interfaces, typed_data, verifiers
@@ -75,7 +75,10 @@ class EvmChain(ChainAdapter, ChecksProofs, Vouches, EvmClaims):
         with self._lock:
             rewinds = self.mirror.sync()
             if self._read is None or rewinds != self._rewinds:
-                self._read = Chronicle(interfaces.registry(), self.network.chain_id, self.network.registry)
+                trusting = self.settings.dry_run
+                self._read = Chronicle(
+                    interfaces.registry(), self.network.chain_id, self.network.registry, trusting=trusting
+                )
                 self._rewinds = rewinds
             entries = self.mirror.behind(self._read.place)
             told = self._read.extend(entries)
@@ -246,6 +249,17 @@ class EvmChain(ChainAdapter, ChecksProofs, Vouches, EvmClaims):
             return Transaction(f"verifying proof {record.proof_id[:16]}", self.network.registry, data)
 
         return self.writer.write(event.record, key, build, judged_here=False, event=event)
+
+    def examine(self, record: ProofRecord, bundle: Bundle) -> None:
+        """Raise InvalidProof unless the model's verifier is this plugin's adapter over the known contract."""
+        source = verifiers.exporter(bundle.proof.backend)
+        if source is None:
+            raise InvalidProof(
+                f"which contract checks proofs of {bundle.proof.backend} is not known here",
+                hint=f"pip install balance-{bundle.proof.backend}",
+            )
+        wanted = verifiers.checkable(source, bundle.key, bundle.registration.registration)
+        verifiers.genuine(self, self.model(self.chronicle(), record.registration_id), wanted)
 
     @cached_property
     def max_inline(self) -> int:

@@ -60,8 +60,10 @@ class Model:
 class Chronicle:
     """The entries of one registry up to a point, replayed."""
 
-    def __init__(self, interface: Interface, chain_id: int, registry: str) -> None:
+    def __init__(self, interface: Interface, chain_id: int, registry: str, *, trusting: bool = False) -> None:
         self._interface, self._chain_id, self._registry = interface, chain_id, registry
+        self._trusting = trusting
+        """Whether accounts are believed whose keys they write for: in a dry run, where only one writes."""
         self.replay = Replay()
         self.place = 0
         """The newest entry that was read."""
@@ -170,7 +172,8 @@ class Chronicle:
         account, key = str(values["account"]).lower(), values["key"].hex()
         if account in self.bound or codec.address_in(key) is not None:
             return
-        if codec.is_binding(key, values["signature"], account, self._chain_id, self._registry):
+        signed = codec.is_binding(key, values["signature"], account, self._chain_id, self._registry)
+        if signed or self._trusting:
             self.bound[account] = key
             self.accounts.setdefault(key, account)
 

@@ -135,7 +135,9 @@ class Mirror:
         times = {tip.hash: tip.time}
         row = copy.execute("SELECT max(place) FROM entries WHERE canonical = 1").fetchone()
         previous = row[0] or 0
-        for log in sorted(logs, key=lambda one: (quantity(one["blockNumber"]), quantity(one["logIndex"]))):
+        # By place, so that what a node delivers twice is there once.
+        placed = {(quantity(log["blockNumber"]), quantity(log["logIndex"])): log for log in logs}
+        for _, log in sorted(placed.items()):
             name, number, position = str(log["blockHash"]), quantity(log["blockNumber"]), quantity(log["logIndex"])
             if name not in times:
                 times[name] = self._time(log, name)

@@ -1,0 +1,352 @@
+"""What goes wrong on the way to a chain: each time a typed error, or the same record on the chain, once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from balance_evm import codec
+from balance_evm.accounts import KeyAccount
+from balance_evm.anvil import Anvil, free_port
+from balance_evm.chain import ORIGIN, EvmChain
+from balance_evm.deploy import deploy_registry
+from balance_evm.journal import Journal
+from balance_evm.rpc import Rpc
+from balance_evm.sender import Sender, Transaction
+from eth_account import Account
+
+from balance_core import cid
+from balance_core.chain import Finality, ProofRecord
+from balance_core.errors import ChainError, ChainUnreachable, ConfigError, Rejected, Reverted
+from balance_core.records import Registration, SetupTrust, Trust
+
+from .chain_town import PEOPLE, settings, variable
+
+ALICE = codec.identity_of(PEOPLE["alice"].address)
+
+
+def registration(name="digits", provider=ALICE):
+    return Registration(
+        name=name,
+        backend="kit",
+        backend_version="1",
+        circuit_id="c1" * 32,
+        setup_trust=SetupTrust(trust=Trust.TRANSPARENT),
+        provider=provider,
+    )
+
+
+def proof(of, number):
+    return ProofRecord(
+        registration_id=of.registration_id,
+        context=f"{number:064x}",
+        inputs_digest="a1" * 32,
+        statement_digest="b1" * 32,
+        bundle=cid.of_bytes(b"bundle %d" % number),
+    )
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("BALANCE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def own_node(home):
+    """A node of the test's own, and a chain with a registry on it."""
+    del home
+    with Anvil() as node:
+        for account in PEOPLE.values():
+            node.fund(account.address)
+        chain = EvmChain(settings(node))
+        deploy_registry(chain)
+        yield node, chain
+
+
+class TestReorg:
+    def test_taken_back_entries_are_told_and_the_cursor_rewinds(self, own_node):
+        node, chain = own_node
+        first, second = registration(), registration("letters")
+        chain.register(first, key="1")
+        kept = [event for event in chain.events()][-1]
+        ref = chain.register(second, key="2")
+        submitted = chain.submit(proof(second, 1), key="3")
+        cursor = [event for event in chain.events()][-1].cursor
+        assert chain.status(ref) is Finality.FINAL
+        node.rpc().call("anvil_reorg", 2, [])
+        told = list(chain.events(cursor))
+        assert [(event.type, event.ref) for event in told] == [("reverted", submitted), ("reverted", ref)]
+        assert told[-1].cursor == kept.cursor
+        assert list(chain.events(told[-1].cursor)) == []
+        assert list(chain.events(told[0].cursor)) == told[1:]
+        assert chain.status(ref) is Finality.REVERTED
+        with pytest.raises(Rejected):
+            chain.registration(second.registration_id)
+
+    def test_what_was_taken_back_is_written_again_once(self, own_node):
+        node, chain = own_node
+        chain.register(registration(), key="1")
+        cursor = list(chain.events())[-1].cursor
+        node.rpc().call("anvil_reorg", 1, [])
+        again = chain.register(registration(), key="1")
+        assert chain.status(again) is Finality.FINAL
+        told = list(chain.events(cursor))
+        assert [event.type for event in told] == ["reverted", "registered"]
+        assert told[0].cursor == ORIGIN
+        assert [event.type for event in chain.events(ORIGIN)] == ["registered"]
+
+    def test_a_reader_who_never_saw_the_other_branch_is_not_bothered(self, own_node, tmp_path, monkeypatch):
+        node, chain = own_node
+        chain.register(registration(), key="1")
+        node.rpc().call("anvil_reorg", 1, [])
+        chain.register(registration("letters"), key="2")
+        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
+        reader = EvmChain(settings(node, "bob", registry=chain.network.registry))
+        assert "reverted" not in {event.type for event in reader.events()}
+
+    def test_a_cursor_of_a_branch_that_is_unknown_here_is_refused(self, own_node, tmp_path, monkeypatch):
+        node, chain = own_node
+        chain.register(registration(), key="1")
+        cursor = list(chain.events())[-1].cursor
+        node.rpc().call("anvil_reorg", 1, [])
+        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
+        reader = EvmChain(settings(node, "bob", registry=chain.network.registry))
+        with pytest.raises(ChainError, match="names no entry"):
+            list(reader.events(cursor))
+
+
+class TestNode:
+    def test_a_node_that_is_away_is_waited_for(self, home, tmp_path):
+        port, state = free_port(), tmp_path / "state.json"
+        node = Anvil(port=port, state=state).start()
+        node.fund(PEOPLE["alice"].address)
+        chain = EvmChain(settings(node, patience_seconds=60.0))
+        deploy_registry(chain)
+        chain.register(registration(), key="1")
+        node.stop()
+        back = threading.Timer(3.0, node.start)
+        back.start()
+        try:
+            started = time.monotonic()
+            ref = chain.submit(proof(registration(), 1), key="2")
+            assert time.monotonic() - started > 2.5
+            assert chain.status(ref) is Finality.FINAL
+        finally:
+            back.join()
+            node.stop()
+
+    @pytest.mark.slow
+    def test_a_node_that_is_away_for_half_a_minute_is_waited_for(self, home, tmp_path):
+        node = Anvil(state=tmp_path / "state.json").start()
+        node.fund(PEOPLE["alice"].address)
+        chain = EvmChain(settings(node, patience_seconds=60.0))
+        deploy_registry(chain)
+        node.stop()
+        back = threading.Timer(30.0, node.start)
+        back.start()
+        try:
+            chain.register(registration(), key="1")
+            assert len(list(chain.events())) == 1
+        finally:
+            back.join()
+            node.stop()
+
+    def test_a_node_that_stays_away_is_an_error_that_says_where(self, home):
+        chain = EvmChain(settings(Anvil(), patience_seconds=0.3))
+        with pytest.raises(ChainUnreachable, match="127.0.0.1") as caught:
+            chain.register(registration(), key="1")
+        assert "rpc_url" in caught.value.hint
+
+    def test_what_may_be_secret_in_an_address_is_not_shown(self, home):
+        secret = "http://user:hunter2@127.0.0.1:9/v3/topsecret?key=topsecret"
+        chain = EvmChain(settings(Anvil(), rpc_url=secret, patience_seconds=0.1))
+        with pytest.raises(ChainUnreachable) as caught:
+            chain.registration("0" * 64)
+        assert "hunter2" not in str(caught.value)
+        assert "topsecret" not in str(caught.value)
+
+    def test_another_chain_than_the_pinned_one_is_refused(self, node, home):
+        chain = EvmChain(settings(node, chain_id=1))
+        with pytest.raises(ConfigError, match="is on chain 31337, and not on 1"):
+            chain.register(registration(), key="1")
+
+    def test_a_chain_without_registry_says_how_to_get_one(self, node, home):
+        with pytest.raises(ConfigError, match="no registry") as caught:
+            EvmChain(settings(node)).registration("0" * 64)
+        assert "balance evm deploy" in caught.value.hint
+        with pytest.raises(ConfigError, match="no contract at"):
+            EvmChain(settings(node, registry="0x" + "12" * 20)).registration("0" * 64)
+
+    def test_events_that_a_node_leaves_out_are_noticed(self, own_node, monkeypatch, tmp_path):
+        node, chain = own_node
+        for number in range(3):
+            chain.register(registration(f"m{number}"), key=str(number))
+        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
+        honest = Rpc.call
+
+        def leaving_out(self, method, *params, **options):
+            found = honest(self, method, *params, **options)
+            return found[:1] + found[2:] if method == "eth_getLogs" else found
+
+        monkeypatch.setattr(Rpc, "call", leaving_out)
+        reader = EvmChain(settings(node, registry=chain.network.registry))
+        with pytest.raises(ChainError, match="left out events"):
+            list(reader.events())
+
+    def test_events_that_a_node_delivers_twice_count_once(self, own_node, monkeypatch, tmp_path):
+        node, chain = own_node
+        for number in range(3):
+            chain.register(registration(f"m{number}"), key=str(number))
+        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
+        honest = Rpc.call
+
+        def twice(self, method, *params, **options):
+            found = honest(self, method, *params, **options)
+            return found + found[::-1] if method == "eth_getLogs" else found
+
+        monkeypatch.setattr(Rpc, "call", twice)
+        reader = EvmChain(settings(node, registry=chain.network.registry))
+        assert len(list(reader.events())) == 3
+
+
+class TestTransactions:
+    def test_an_account_without_money_is_told_where_to_send_some(self, node, home, monkeypatch):
+        poor = Account.create()
+        monkeypatch.setenv("BALANCE_TEST_POOR", poor.key.hex())
+        chain = EvmChain(settings(node, key_variable="BALANCE_TEST_POOR"))
+        with pytest.raises(ChainError, match="out of funds") as caught:
+            deploy_registry(chain)
+        assert poor.address.lower() in caught.value.hint
+
+    def test_ceilings_hold_before_anything_is_sent(self, node, home):
+        for changes, words in (
+            ({"max_cost_ether": 0.000001}, "ceiling is 1e-06 ether"),
+            ({"max_fee_gwei": 0.000001}, "ceiling is 1e-06"),
+            ({"max_gas": 100_000}, "one transaction may use 100,000"),
+        ):
+            chain = EvmChain(settings(node, **changes))
+            with pytest.raises(ChainError, match=words):
+                deploy_registry(chain)
+            assert chain.writer.journal.behind(0) == []
+
+    def test_the_price_is_told_before_a_transaction_is_sent(self, node, home):
+        chain, told = EvmChain(settings(node)), []
+        chain.writer.sender.tell = lambda quote: told.append((quote, len(chain.writer.journal.behind(0))))
+        deploy_registry(chain)
+        (quote, sent) = told[0]
+        assert sent == 0
+        assert quote.gas >= chain.writer.spent[0][1]
+
+    def test_a_dropped_transaction_is_sent_again(self, home):
+        with Anvil(arguments=("--no-mining",)) as node:
+            sender = waiting(node, home)
+            sent = sender.send(Transaction("a test", PEOPLE["bob"].address.lower(), b"", 5))
+            node.rpc().call("anvil_dropTransaction", sent.hash)
+            assert node.rpc().call("eth_getTransactionByHash", sent.hash) is None
+            threading.Timer(2.5, lambda: node.rpc().call("evm_mine")).start()
+            assert sender.wait(sent.nonce, "a test")["transactionHash"] == sent.hash
+
+    def test_a_stuck_transaction_is_replaced_by_a_dearer_one(self, home):
+        with Anvil(arguments=("--no-mining",)) as node:
+            sender = waiting(node, home, bump_seconds=0.1)
+            sent = sender.send(Transaction("a test", PEOPLE["bob"].address.lower(), b"", 5))
+            threading.Timer(2.5, lambda: node.rpc().call("evm_mine")).start()
+            receipt = sender.wait(sent.nonce, "a test")
+            bids = sender.journal.numbered(sent.nonce)
+            assert len(bids) > 1
+            assert [bid.max_fee for bid in bids] == sorted({bid.max_fee for bid in bids})
+            assert receipt["transactionHash"] == bids[-1].hash
+            assert sender.mined() == 1
+
+    def test_a_number_that_somebody_else_used_is_reverted(self, home):
+        with Anvil(arguments=("--no-mining",)) as node:
+            sender = waiting(node, home)
+            sent = sender.send(Transaction("a test", PEOPLE["bob"].address.lower(), b"", 5))
+            node.rpc().call("anvil_dropTransaction", sent.hash)
+            other = Sender(node.rpc(), sender.account, Journal(home / "other" / "j.db"), sender.settings, 31337)
+            other.send(Transaction("elsewhere", PEOPLE["carol"].address.lower(), b"", 6))
+            node.rpc().call("evm_mine")
+            with pytest.raises(Reverted, match="has its number 0"):
+                sender.wait(sent.nonce, "a test")
+
+    def test_a_transaction_that_is_not_mined_in_time_is_continued_later(self, home):
+        with Anvil(arguments=("--no-mining",)) as node:
+            sender = waiting(node, home, wait_seconds=0.3)
+            sent = sender.send(Transaction("a test", PEOPLE["bob"].address.lower(), b"", 5))
+            with pytest.raises(ChainError, match="not mined after"):
+                sender.wait(sent.nonce, "a test")
+            node.rpc().call("evm_mine")
+            assert sender.wait(sent.nonce, "a test")["transactionHash"] == sent.hash
+
+    def test_a_transaction_of_a_process_that_was_killed_is_sent_by_the_next_one(self, home):
+        with Anvil() as node:
+            sender = waiting(node, home)
+            with sender.journal.sending():
+                lost = sender._sign(Transaction("lost", PEOPLE["bob"].address.lower(), b"", 5), 21000, fees(sender), 0)
+                sender.journal.add(lost)
+            after = sender.send(Transaction("after", PEOPLE["bob"].address.lower(), b"", 6))
+            assert after.nonce == 1
+            sender.wait(1, "after")
+            assert sender.receipt(0)["transactionHash"] == lost.hash
+
+
+def waiting(node, home, **changes):
+    node.fund(PEOPLE["alice"].address)
+    return Sender(
+        node.rpc(), KeyAccount(PEOPLE["alice"]), Journal(home / "evm" / "j.db"), settings(node, **changes), 31337
+    )
+
+
+def fees(sender):
+    from balance_evm import fees as module
+
+    return module.current(sender.rpc, sender.settings)
+
+
+class TestKeys:
+    def test_a_missing_key_says_which_variable(self, node, home):
+        chain = EvmChain(settings(node, key_variable="BALANCE_TEST_NONE", registry="0x" + "12" * 20))
+        with pytest.raises(ConfigError, match="BALANCE_TEST_NONE"):
+            _ = chain.writer
+
+    @pytest.mark.parametrize("text", ["0x12", "zz" * 32, "0" * 64, "f" * 64])
+    def test_what_is_no_key_is_not_repeated(self, node, home, monkeypatch, text):
+        monkeypatch.setenv("BALANCE_TEST_BAD", text)
+        with pytest.raises(ConfigError) as caught:
+            _ = EvmChain(settings(node, key_variable="BALANCE_TEST_BAD")).writer
+        assert text not in str(caught.value)
+        assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+    def test_a_keystore_is_opened_with_its_password(self, node, home, monkeypatch):
+        import json
+
+        stored = Account.encrypt(PEOPLE["bob"].key, "correct horse", kdf="pbkdf2", iterations=1000)
+        (home / "key.json").write_text(json.dumps(stored))
+        monkeypatch.setenv("BALANCE_EVM_PASSWORD", "correct horse")
+        chain = EvmChain(settings(node, keystore=home / "key.json"))
+        assert chain.writer.account.address == PEOPLE["bob"].address.lower()
+        monkeypatch.setenv("BALANCE_EVM_PASSWORD", "wrong")
+        with pytest.raises(ConfigError, match="password is wrong") as caught:
+            _ = EvmChain(settings(node, keystore=home / "key.json")).writer
+        assert "horse" not in str(caught.value)
+
+    def test_a_signer_keeps_the_key(self, home):
+        with Anvil() as node:
+            address = PEOPLE["carol"].address.lower()
+            node.fund(address)
+            node.rpc().call("anvil_impersonateAccount", address)
+            other = PEOPLE["dave"].address.lower()
+            chain = EvmChain(settings(node, signer_url=node.url, account=other))
+            assert chain.writer.account.address == other
+            # The node knows no such key, so that it refuses to sign with it.
+            with pytest.raises(ChainError):
+                deploy_registry(chain)
+
+    def test_nothing_shows_a_key(self):
+        account = KeyAccount(PEOPLE["alice"])
+        assert PEOPLE["alice"].key.hex() not in repr(account)
+        with pytest.raises(TypeError):
+            account.__reduce__()
+        assert variable("alice") == "BALANCE_TEST_KEY_ALICE"
