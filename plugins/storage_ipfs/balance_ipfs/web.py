@@ -62,22 +62,31 @@ class Answer:
         self._call = call
         self._response = response
         self._chunks = response.iter_raw()
-        self._buffer = bytearray()
+        self._rest = memoryview(b"")
 
     def take(self, size: int) -> bytes:
         """Return exactly as many bytes of the body, or fewer at its end."""
-        if len(self._buffer) < size:
-            with explained(self._call):
-                self._fill(size)
-        taken = bytes(memoryview(self._buffer)[:size])
-        del self._buffer[:size]
-        return taken
+        if size <= len(self._rest):
+            taken = bytes(self._rest[:size])
+            self._rest = self._rest[size:]
+            return taken
+        with explained(self._call):
+            return b"".join(self._pieces(size))
 
-    def _fill(self, size: int) -> None:
+    def _pieces(self, size: int) -> Iterator[memoryview]:
+        """Yield what came already and then what comes, and keep what is too much; nothing is copied."""
         deadline = time.monotonic() + self._call.seconds
-        while len(self._buffer) < size and (chunk := next(self._chunks, b"")):
-            self._buffer += chunk
-            if time.monotonic() > deadline and len(self._buffer) < size:
+        while True:
+            piece = self._rest[:size]
+            self._rest = self._rest[size:]
+            size -= len(piece)
+            yield piece
+            if not size:
+                return
+            self._rest = memoryview(next(self._chunks, b""))
+            if not self._rest:
+                return
+            if time.monotonic() > deadline and len(self._rest) < size:
                 raise _too_slow(self._call)
 
     def all(self, *, limit: int) -> bytes:

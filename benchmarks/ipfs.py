@@ -1,0 +1,138 @@
+"""What the `ipfs` storage adds to a node's own speed: its throughput beside curl's, on the same daemon, in one run.
+
+Turn by turn, because machines drift: 60 MB of new content are added by curl and put by the plugin, which hashes them
+first and confirms the pin; then both are read by curl (`cat`) and opened by the plugin, which hashes every block.
+Bar: at least 0.8 of curl's throughput, in the best of each one's turns.
+
+    python benchmarks/ipfs.py [--rpc http://127.0.0.1:5001] [--turns 7] [--megabytes 60]
+
+Without --rpc the daemon is the one that BALANCE_IPFS_DAEMON names (see plugins/storage_ipfs/tests/daemon.py), or else
+the program beside the plugin's tests, which is built on the reference node's libraries and has an RPC of our own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from balance_ipfs.node import _ADD
+from balance_ipfs.settings import IpfsSettings
+from balance_ipfs.storage import IpfsStorage
+
+from balance_core.cid import chunks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BAR = 0.8
+TESTS = Path(__file__).resolve().parents[1] / "plugins" / "storage_ipfs" / "tests"
+
+
+@contextlib.contextmanager
+def daemon(rpc: str | None, folder: Path) -> Iterator[tuple[str, str]]:
+    """Lend the address of an RPC and what speaks it."""
+    sys.path.insert(0, str(TESTS))
+    if rpc:
+        yield rpc, "the node given"
+    elif os.environ.get("BALANCE_IPFS_DAEMON"):
+        import daemon as others
+
+        with others.running(folder / "repository") as found:
+            yield found.rpc, "js-ipfs"
+    else:
+        import peer
+
+        (folder / "node").mkdir()
+        with peer.serving(folder / "node") as found:
+            yield found.rpc, "the program beside the tests"
+
+
+def curl(*arguments: str) -> float:
+    """Run curl and return the seconds that it counted."""
+    command = ["curl", "--silent", "--fail", "--request", "POST", "--output", os.devnull]
+    done = subprocess.run(
+        [*command, "--write-out", "%{time_total}", *arguments], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def content(path: Path, size: int) -> Path:
+    """Write new random content to a file, and read it once so that it is in memory for whoever comes first."""
+    path.write_bytes(os.urandom(size))
+    path.read_bytes()
+    return path
+
+
+def put(store: IpfsStorage, path: Path) -> tuple[float, str]:
+    """Put a file and return the seconds and its address."""
+    start = time.perf_counter()
+    with path.open("rb") as source:
+        address = store.put(source)
+    return time.perf_counter() - start, address
+
+
+def read(store: IpfsStorage, address: str, size: int) -> float:
+    """Read content to its end and return the seconds."""
+    start = time.perf_counter()
+    with store.open(address, max_size=size) as stream:
+        if sum(map(len, chunks_of(stream))) != size:
+            raise SystemExit("content of another size came back")
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, print and judge."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--rpc")
+    options.add_argument("--turns", type=int, default=7)
+    options.add_argument("--megabytes", type=int, default=60)
+    given = options.parse_args()
+    if shutil.which("curl") is None:
+        raise SystemExit("curl is missing: install it to compare with")
+    size = given.megabytes * 10**6
+    taken: dict[str, list[float]] = {"curl add": [], "put": [], "curl cat": [], "open": []}
+    with tempfile.TemporaryDirectory() as folder, daemon(given.rpc, Path(folder)) as (rpc, what):
+        store = IpfsStorage(IpfsSettings(rpc_url=rpc))
+        query = "&".join(f"{name}={value}" for name, value in {**_ADD, "pin": "true"}.items())
+        for turn in range(given.turns + 1):
+            theirs, ours = content(Path(folder) / "theirs", size), content(Path(folder) / "ours", size)
+            putting, address = 0.0, ""
+            # Who comes first finds colder caches, so the two take turns at it.
+            for mine in (turn % 2 == 0, turn % 2 == 1):
+                if mine:
+                    putting, address = put(store, ours)
+                else:
+                    adding = curl("--form", f"file=@{theirs}", f"{rpc}/api/v0/add?{query}")
+            for mine in (turn % 2 == 0, turn % 2 == 1):
+                if mine:
+                    reading = read(store, address, size)
+                else:
+                    catting = curl(f"{rpc}/api/v0/cat?arg={address}")
+            store.unpin(address)
+            if turn:  # the first one warms up
+                for name, seconds in zip(taken, (adding, putting, catting, reading), strict=True):
+                    taken[name].append(seconds)
+        print(f"{given.megabytes} MB against {what}, {given.turns} turns")
+    print(f"{'':<10} {'best s':>8} {'median s':>9} {'best MB/s':>10}")
+    for name, seconds in taken.items():
+        best = min(seconds)
+        print(f"{name:<10} {best:8.3f} {statistics.median(seconds):9.3f} {given.megabytes / best:10.0f}")
+    ratios = {
+        ours: min(taken[theirs]) / min(taken[ours]) for theirs, ours in (("curl add", "put"), ("curl cat", "open"))
+    }
+    print("throughput beside curl's: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
+    if min(ratios.values()) < BAR:
+        raise SystemExit(f"below the bar of {BAR}")
+
+
+if __name__ == "__main__":
+    main()
