@@ -13,12 +13,13 @@ from typing_extensions import override
 from balance_core import canonical
 from balance_core.contracts import Verifier
 from balance_core.errors import BalanceError, ConfigError, InvalidProof
-from balance_core.integer.interface import STRUCTURE_PART, read_interface, read_structure, structure_bytes
+from balance_core.integer.interface import STRUCTURE_PART, read_interface, read_structure
 from balance_core.records import Context, Digest, Record, SetupTrust, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from balance_core.integer.interface import Interface
     from balance_core.integer.model import IntegerModel
     from balance_core.records import ModelCommitment, Proof, Statement, VerifyingKey
 
@@ -83,7 +84,8 @@ class IntegerVerifier(Verifier):
             raise InvalidProof(error.message) from error
         if not sealed.answers or sealed.seal != seal(key.circuit_id, sealed.answers):
             raise InvalidProof("the answers are not those that were sealed for this circuit")
-        return tuple(_statement(key.circuit_id, model, answer) for answer in sealed.answers)
+        interface = read_interface(key.parts[STRUCTURE_PART])
+        return tuple(_statement(key.circuit_id, model, interface, answer) for answer in sealed.answers)
 
     @override
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
@@ -97,15 +99,13 @@ class IntegerVerifier(Verifier):
         return read_model(key.parts[STRUCTURE_PART], key.parts[WEIGHTS_PART])
 
 
-def _statement(circuit_id: str, model: IntegerModel, answer: Answer) -> Statement:
+def _statement(circuit_id: str, model: IntegerModel, interface: Interface, answer: Answer) -> Statement:
     """Run the model on an answer's inputs; raises InvalidProof unless they give its outputs."""
     import numpy as np
 
     from balance_core.integer.executor import execute_integers
 
-    stated = read_interface(structure_bytes(model)).statement(
-        circuit_id, bytes.fromhex(answer.context), answer.inputs, answer.outputs
-    )
+    stated = interface.statement(circuit_id, bytes.fromhex(answer.context), answer.inputs, answer.outputs)
     arrays = {
         op.label: np.array(values, dtype=np.int64).reshape(1, *op.to)
         for values, (_, op) in zip(answer.inputs, model.inputs, strict=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from balance_core.integer.recipe import Fixed
+from balance_core.integer.recipe import Fixed, Recipe
 from balance_core.settings import Settings
 
 Bits = Annotated[int, Field(ge=4, le=16)]
@@ -40,10 +40,20 @@ class IntegerSettings(Settings):
     seed: Annotated[int, Field(ge=0, description="seed of the random inputs used when no samples are given")] = 0
 
 
+def _recipe_text(value: object) -> object:
+    """Return a recipe's canonical text, given as that or as its JSON value; raises ConfigError for anything else."""
+    if isinstance(value, dict):
+        return Recipe.from_value(value).text()
+    if isinstance(value, str):
+        Recipe.from_text(value)
+    return value
+
+
 class ProvingSettings(IntegerSettings):
     """The settings of a backend that proves the integer model; a circuit's own hold its recipe."""
 
     recipe: Annotated[
         str | None,
+        BeforeValidator(_recipe_text),
         Field(description="recorded choices that replace calibration; a circuit's settings hold its own"),
     ] = None

@@ -210,3 +210,16 @@ def test_names_of_nodes_change_neither_circuit_nor_settings(job):
         ShownBackend().setup(each, samples(model), job) for each in (model, load(proto, name="nameless"))
     )
     assert (first.circuit_id, first.settings) == (second.circuit_id, second.settings)
+
+
+def test_a_recipe_is_given_on_the_command_line_as_its_text(job):
+    from balance_core.settings import read_options
+
+    model = kit_models().main
+    circuit = ShownBackend().setup(model, samples(model), job)
+    options = read_options([f"recipe={circuit.settings['recipe']}"])["backend"]
+    settings = ShownBackend.settings_class.parse(options, owner=NAME)
+    assert ShownBackend(settings).setup(model, None, job).circuit_id == circuit.circuit_id
+    for wrong in ("5", "[]", "{}", "recipe.json"):
+        with pytest.raises(ConfigError, match="recipe"):
+            ShownBackend.settings_class.parse(read_options([f"recipe={wrong}"])["backend"], owner=NAME)
