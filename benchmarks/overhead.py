@@ -82,6 +82,7 @@ def balance(home: Path, *arguments: str, **environment: str) -> str:
     """Run the command line in a data folder and return what it prints."""
     command = [sys.executable, "-m", "balance_core.cli", *arguments]
     variables = {**os.environ, "BALANCE_HOME": str(home), **environment}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
     return subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout
 
 

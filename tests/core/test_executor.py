@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from balance_core import measure
+from balance_core import measure, processes
 from balance_core.builtin.executor import LocalExecutor, LocalExecutorSettings
 from balance_core.errors import ConfigError, StageError, StageOutOfMemory, StageTimeout, ToolFailed, UnsupportedModel
 from balance_core.model import Model
+from balance_core.processes import head_start
 from balance_core.stages import Limits, Task
 from balance_core.workspace import Workspace
 
@@ -202,6 +203,29 @@ def test_a_worker_kept_warm_does_the_next_stage(executor, model):
     assert executor.submit(task(model, "nothing")).result().value["notes"]
     executor.prepare("convert", None)
     assert executor.submit(task(model, "nothing")).result().value["notes"]
+
+
+def test_a_worker_with_a_head_start_does_the_first_stage(executor, model):
+    with head_start("check", "odd"):
+        (early,) = processes._early
+        executor.prepare("check", "odd")
+        assert not processes._early
+    assert executor.submit(task(model, "nothing")).result().value["notes"]
+    assert early.wait() == 0
+
+
+def test_a_worker_whose_head_start_nobody_uses_is_stopped():
+    def interrupted():
+        with head_start("convert"):
+            started.extend(processes._early)
+            raise KeyboardInterrupt
+
+    started = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    (early,) = started
+    assert not processes._early
+    assert early.wait() != 0
 
 
 @pytest.mark.usefixtures("home")
