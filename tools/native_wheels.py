@@ -3,8 +3,8 @@
 
 A workspace is a folder `plugins/*/native` or `plugins/*/native/*` whose Cargo.toml has a `[workspace]`; each of its
 crates with a pyproject.toml becomes a wheel. Cargo starts in the workspace, so that its `.cargo/config.toml` holds.
-`prepare.py`, where a workspace brings one, runs first with the target folder; a `config.toml` that it leaves there
-is given to cargo. Folders: `$BALANCE_BUILD_CACHE`, else `$XDG_CACHE_HOME/balance`, else `~/.cache/balance`.
+`prepare.py`, where a workspace brings one, runs first with the target folder.
+Folders: `$BALANCE_BUILD_CACHE`, else `$XDG_CACHE_HOME/balance`, else `~/.cache/balance`.
 
 Without cargo, or where a build fails, everything else still works: a line says what is missing and why. That is an
 error only for plugins that `$BALANCE_REQUIRE` names (comma-separated), as in CI.
@@ -21,9 +21,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 IGNORED = frozenset({"target", "__pycache__", ".pytest_cache"})
@@ -43,7 +46,7 @@ class Workspace:
 
     def toolchain_key(self, rustc: str) -> str:
         """Digest of what makes compiled dependencies differ: lock file, compiler and flags."""
-        names = ("Cargo.lock", ".cargo/config.toml", "prepare.py")
+        names = ("Cargo.lock", ".cargo/config.toml")
         parts = [(self.folder / name).read_bytes() for name in names if (self.folder / name).is_file()]
         flags = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if "RUSTFLAGS" in name]
         return digest(rustc.encode(), *parts, *(flag.encode() for flag in flags))
@@ -74,7 +77,7 @@ def digest(*parts: bytes) -> str:
 def files(folder: Path) -> Iterator[Path]:
     """All files of a folder that its authors wrote."""
     for path in sorted(folder.iterdir()):
-        if path.name in IGNORED:
+        if path.name in IGNORED or path.is_symlink():
             continue
         if path.is_dir():
             yield from files(path)
@@ -88,7 +91,9 @@ def path_dependencies(manifest: Path) -> list[Path]:
     tables = [content, content.get("workspace", {}), *content.get("target", {}).values()]
     kinds = ("dependencies", "dev-dependencies", "build-dependencies")
     used = [entry for table in tables for kind in kinds for entry in table.get(kind, {}).values()]
-    return [(manifest.parent / entry["path"]).resolve() for entry in used if isinstance(entry, dict) and "path" in entry]
+    return [
+        (manifest.parent / entry["path"]).resolve() for entry in used if isinstance(entry, dict) and "path" in entry
+    ]
 
 
 def workspaces(root: Path) -> list[Workspace]:
@@ -123,22 +128,22 @@ def build(workspace: Workspace, crate: Path, rustc: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=wheels.parent) as scratch, log.open("w", encoding="utf-8") as out:
         if (workspace.folder / "prepare.py").is_file():
             run([sys.executable, workspace.folder / "prepare.py", target], workspace.folder, target, out)
-        config = ["--config", str(target / "config.toml")] if (target / "config.toml").is_file() else []
         command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--auditwheel", "skip"]
-        run([*command, "--manifest-path", crate / "Cargo.toml", "--out", scratch, *config], workspace.folder, target, out)
+        run([*command, "--manifest-path", crate / "Cargo.toml", "--out", scratch], workspace.folder, target, out)
         wheels.mkdir(exist_ok=True)
         for wheel in Path(scratch).glob("*.whl"):
             wheel.replace(wheels / wheel.name)
     return next(wheels.glob("*.whl"))
 
 
-def run(command: list[str | Path], folder: Path, target: Path, log: object) -> None:
-    """Run a step of a build; its failure is a RuntimeError with the last line of its log that tells something."""
+def run(command: list[str | Path], folder: Path, target: Path, log: TextIO) -> None:
+    """Run a step of a build; its failure is a RuntimeError with the first line of the log that names an error."""
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "PYO3_PYTHON": sys.executable}
-    result = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)  # type: ignore[call-overload]
+    result = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     if result.returncode:
-        lines = [line.strip() for line in Path(log.name).read_text(encoding="utf-8").splitlines() if "error" in line.lower()]  # type: ignore[attr-defined]
-        raise RuntimeError(f"{lines[0] if lines else 'it failed'} (log: {log.name})")  # type: ignore[attr-defined]
+        lines = [line.strip() for line in Path(log.name).read_text(encoding="utf-8").splitlines()]
+        telling = next((line for line in lines if "error" in line.lower()), "it failed")
+        raise RuntimeError(f"{telling} (log: {log.name})")
 
 
 def installed_digest(name: str) -> str | None:
@@ -176,15 +181,16 @@ def main(root: Path = ROOT) -> int:
     rustc = "" if missing else subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout  # noqa: S607 - the user's compiler
     for workspace in workspaces(root):
         for crate in workspace.crates():
+            if missing:
+                failed.setdefault(workspace.plugin, missing)
+                continue
             try:
-                if missing:
-                    raise RuntimeError(missing)
                 wheel = build(workspace, crate, rustc, cache_folder())
                 print(f"{'installed' if install(wheel) else 'up to date:'} {wheel.name}")
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 failed.setdefault(workspace.plugin, f"{crate.name}: {error}")
     for plugin, reason in failed.items():
-        print(f"{'error' if plugin in required else 'note'}: {plugin} has no native part; {reason}", file=sys.stderr)
+        print(f"{'error' if plugin in required else 'note'}: {plugin} has no native part: {reason}", file=sys.stderr)
     return int(any(plugin in required for plugin in failed))
 
 

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a script that tools/native_wheels.py runs before the build
 """Mends one word of stwo-cairo-common 1.3.0, which does not compile with Rust 1.95, in a copy in the target folder.
 
-`std::simd` renamed `Mask::to_int` to `Mask::to_simd` after that crate, the newest there is, was published. The published
-file and the mended file are pinned by digest. Cargo finds the copy by the link `mended`, beside this script.
+`std::simd` renamed `Mask::to_int` to `Mask::to_simd` after that crate, the newest there is, was published. The
+published file and the mended one are pinned by digest. Cargo finds the copy by the link `mended` beside this script.
 """
 
 from __future__ import annotations

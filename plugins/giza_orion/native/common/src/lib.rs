@@ -14,7 +14,7 @@ mod shape;
 
 pub use accept::{accept, panic_message};
 pub use envelope::{decode, encode, Proof, MAX_PROOF_BYTES};
-pub use parameters::{Parameters, MAX_LOG_ROWS, MAX_ROWS};
+pub use parameters::{Parameters, MAX_LOG_ROWS, MAX_ROWS, PREPROCESSED_ROOT};
 pub use program::{felt_from_bytes, felt_to_bytes, is_canonical, Builtin, Felt, Program, MAX_FELTS};
 pub use security::{security_bits, SecurityBits};
 

@@ -13,9 +13,9 @@ pub const MAX_ROWS: usize = 1 << MAX_LOG_ROWS;
 const POW_BITS: u32 = 26;
 const LOG_BLOWUP: u32 = 1;
 
-/// Root of the small preprocessed trace at blowup 2 and lifting size 2^21. It is recomputed from the trace's definition
-/// by the prover's test `the_pinned_root_is_the_traces_own`.
-const PREPROCESSED_ROOT: [u8; 32] = [
+/// Root of the small preprocessed trace at blowup 2 and lifting size 2^21. A test recomputes it
+/// from the trace's definition with the prover's `preprocessed_root`.
+pub const PREPROCESSED_ROOT: [u8; 32] = [
     0x06, 0x8d, 0x11, 0x66, 0xc9, 0xf9, 0xf0, 0xec, 0x24, 0x76, 0x41, 0xca, 0x39, 0x1e, 0xe8, 0x39, 0x61, 0x70, 0xe6,
     0x93, 0x43, 0xdf, 0xca, 0xcc, 0x63, 0x2f, 0x96, 0x38, 0x67, 0x0d, 0x2b, 0xec,
 ];

@@ -14,6 +14,7 @@ use stwo::core::fields::qm31::{SecureField, SECURE_EXTENSION_DEGREE};
 
 use crate::envelope::Proof;
 use crate::parameters::{Parameters, MAX_LOG_ROWS};
+use crate::security::LOG_MAX_SAMPLES;
 use crate::{require, Refused};
 
 /// The smallest component: one row per lane of the prover's vectors.
@@ -155,6 +156,8 @@ fn check_columns(proof: &Proof, parameters: Parameters) -> Result<(), Refused> {
     require!(stark.decommitments.len() == TREES, "the proof has paths for {} trees", stark.decommitments.len());
     let opened = stark.queried_values[0].first().map_or(0, Vec::len);
     require!((1..=parameters.queries()).contains(&opened), "the proof opens {opened} rows");
+    let sampled: usize = expected.iter().flatten().map(Vec::len).sum();
+    require!(sampled <= 1 << LOG_MAX_SAMPLES, "the proof samples {sampled} values");
     for tree in 0..TREES {
         let (samples, values) = (&stark.sampled_values[tree], &stark.queried_values[tree]);
         require!(samples.len() == expected[tree].len(), "tree {tree}: {} columns are sampled", samples.len());
@@ -166,6 +169,8 @@ fn check_columns(proof: &Proof, parameters: Parameters) -> Result<(), Refused> {
     }
     let layers = stark.fri_proof.inner_layers.len();
     require!(layers + 1 == MAX_LOG_ROWS as usize, "the proof has {layers} inner FRI layers");
-    require!(stark.fri_proof.last_layer_poly.len() == 1, "the last FRI layer is not constant");
+    let last = &stark.fri_proof.last_layer_poly;
+    // Its own `len` is what it says of itself, the slice's is what it has.
+    require!(last.len() == 1 && last[..].len() == 1, "the last FRI layer is not constant");
     Ok(())
 }

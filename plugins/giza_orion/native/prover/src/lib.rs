@@ -85,6 +85,14 @@ fn prove<'py>(
     Ok(answer)
 }
 
+/// Root of the tables that every proof uses, computed from their definition: the verifier pins its value.
+#[pyfunction]
+fn preprocessed_root(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
+    let parameters = Parameters::new(Parameters::OFFERED[0]).map_err(refused)?;
+    let root = apart(py, 0, || Ok(balance_orion_engine::preprocessed_root(parameters)))?;
+    Ok(PyBytes::new(py, &root))
+}
+
 /// Runs Cairo programs and proves the runs.
 #[pymodule]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -92,6 +100,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     std::panic::set_hook(Box::new(|_| ()));
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("MAX_ROWS", MAX_ROWS)?;
+    module.add_function(wrap_pyfunction!(preprocessed_root, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     module.add_function(wrap_pyfunction!(prove, module)?)
 }

@@ -1,7 +1,9 @@
 //! The Python module `balance_orion_verifier`.
 
 use balance_orion_common::felt_to_bytes;
-use balance_orion_common::{accept, security_bits as bits, Parameters, Program, Refused, MAX_PROOF_BYTES, MAX_ROWS};
+use balance_orion_common::{
+    accept, security_bits as bits, Parameters, Program, Refused, MAX_PROOF_BYTES, MAX_ROWS, PREPROCESSED_ROOT,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -36,7 +38,7 @@ fn program_hash<'py>(py: Python<'py>, program: &[u8]) -> PyResult<Bound<'py, PyB
 
 /// Bits of security for a number of queries: under the conjecture that stwo assumes, and under the Johnson bound.
 #[pyfunction]
-fn security_bits(queries: u32) -> PyResult<(f64, f64)> {
+fn security_bits(queries: u32) -> PyResult<(u32, u32)> {
     let bits = bits(Parameters::new(queries).map_err(refused)?);
     Ok((bits.conjectured, bits.johnson))
 }
@@ -50,6 +52,7 @@ fn balance_orion_verifier(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("MAX_PROOF_BYTES", MAX_PROOF_BYTES)?;
     module.add("MAX_ROWS", MAX_ROWS)?;
+    module.add("PREPROCESSED_ROOT", PyBytes::new(module.py(), &PREPROCESSED_ROOT))?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(program_hash, module)?)?;
     module.add_function(wrap_pyfunction!(security_bits, module)?)

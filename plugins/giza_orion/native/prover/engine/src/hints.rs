@@ -59,7 +59,14 @@ impl<'a> Hints<'a> {
                 _ => return Err(Refused(format!("hint {index} has the unknown kind {kind}"))),
             });
         }
-        Ok(Self { actions, places: raw.iter().map(|hint| hint.0).collect(), tape, used: 0, steps_left: MAX_STEPS, ends: HashMap::new() })
+        Ok(Self {
+            actions,
+            places: raw.iter().map(|hint| hint.0).collect(),
+            tape,
+            used: 0,
+            steps_left: MAX_STEPS,
+            ends: HashMap::new(),
+        })
     }
 
     /// What cairo-vm wants to know: at each place, the numbers of its hints.

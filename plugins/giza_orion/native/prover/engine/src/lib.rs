@@ -8,6 +8,6 @@ mod run;
 
 pub use hints::RawHint;
 pub use phases::Seconds;
-pub use prove::{prove, prover_parameters, run, Proven, Run};
+pub use prove::{preprocessed_root, prove, prover_parameters, run, Proven, Run};
 pub use rows::Rows;
 pub use run::{adapt, execute};

@@ -7,6 +7,7 @@ use balance_orion_common::{accept, encode, Felt, Parameters, Program, MAX_LOG_RO
 use stwo::core::vcs_lifted::blake2_merkle::Blake2sMerkleChannel;
 use stwo_cairo_adapter::ProverInput;
 use stwo_cairo_prover::prover::{prove_cairo, ChannelHash, ProverParameters};
+use stwo_cairo_prover::witness::preprocessed_trace::generate_preprocessed_commitment_root;
 
 use crate::hints::RawHint;
 use crate::phases::{Phases, Seconds, Spans};
@@ -80,4 +81,10 @@ pub fn prover_parameters(parameters: Parameters) -> ProverParameters {
         store_polynomials_coefficients: true,
         include_all_preprocessed_columns: false,
     }
+}
+
+/// Root of the preprocessed trace, computed from the trace's definition.
+pub fn preprocessed_root(parameters: Parameters) -> [u8; 32] {
+    let (blowup, lifting) = (parameters.log_blowup(), Some(parameters.lifting_log_size()));
+    generate_preprocessed_commitment_root::<Blake2sMerkleChannel>(blowup, parameters.variant(), lifting).0
 }

@@ -13,6 +13,7 @@ class Proven(Run):
     proof: bytes
     seconds: dict[str, float]
 
+def preprocessed_root() -> bytes: ...
 def run(program: bytes, hints: list[tuple[int, int, int, int]], tape: bytes, *, threads: int = 0) -> Run: ...
 def prove(
     program: bytes,
