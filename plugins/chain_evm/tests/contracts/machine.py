@@ -102,20 +102,20 @@ class Machine:
         self.gas_used = self.evm.result.gas_used
         return address
 
-    def call(self, sender: str, to: str, data: bytes, value: int = 0, gas: int = GAS_LIMIT) -> bytes:
+    def call(
+        self, sender: str, to: str, data: bytes, value: int = 0, gas: int = GAS_LIMIT, *, view: bool = False
+    ) -> bytes:
         self.evm.reset_transient_storage()
         output = self._guarded(
-            lambda: self.evm.message_call(sender, to, calldata=data, value=value, gas=gas, gas_price=0)
+            lambda: self.evm.message_call(sender, to, calldata=data, value=value, gas=gas, is_static=view)
         )
         self.gas_used = self.evm.result.gas_used
         return bytes(output)
 
     def _guarded(self, act):
-        before = self.evm.snapshot()
         try:
             return act()
         except RuntimeError as error:
-            self.evm.revert(before)
             found = _OUTPUT.search(str(error))
             if not str(error).startswith("Revert") or found is None:
                 raise Halted(str(error)[:200]) from None
@@ -148,9 +148,7 @@ class Contract:
 
     def get(self, name: str, *arguments: Any, sender: str = "0x" + "99" * 20) -> Any:
         entry = self.functions[name]
-        before = self.machine.evm.snapshot()
-        output = self.machine.call(sender, self.address, self.data(name, *arguments), gas=2**62)
-        self.machine.evm.revert(before)
+        output = self.machine.call(sender, self.address, self.data(name, *arguments), gas=2**62, view=True)
         values = decode(_types(entry["outputs"]), output)
         named = [_named(part, value) for part, value in zip(entry["outputs"], values, strict=True)]
         return named[0] if len(named) == 1 else named

@@ -13,7 +13,7 @@ from eth_utils import keccak
 from balance_core import cid
 from balance_core.chain import Attestation, Claim, ProofRecord
 from balance_core.records import Registration, SetupTrust, Trust
-from tests.contracts.machine import CHAIN_ID, Contract, Machine, Told
+from .machine import CHAIN_ID, Contract, Machine, Told
 
 PEOPLE = ("alice", "bob", "carol", "dave")
 TRUSTS = (Trust.CEREMONY, Trust.TRANSPARENT, Trust.INSECURE_TEST)
@@ -194,6 +194,11 @@ class Office:
             "answer_seconds": 50,
         }
         return Claim(**values | changes)
+
+    def proof_of(self, claim: Claim, **changes: Any) -> ProofRecord:
+        """Return the proof that would answer for a claim, with changes."""
+        told = ("registration_id", "context", "inputs_digest", "statement_digest")
+        return ProofRecord(**{name: getattr(claim, name) for name in told} | {"bundle": claim.content} | changes)
 
     def claim(self, record: Claim, who: str = "alice", *, value: int | None = None) -> list[Told]:
         given = {
