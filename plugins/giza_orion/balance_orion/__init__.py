@@ -1,4 +1,4 @@
-"""Integer models as Cairo programs, proven by a STARK: what Orion and the Giza tools promised, on your own machine."""
+"""Integer models as Cairo programs, proven by a STARK: what Orion and Giza promised, on your own machine."""
 
 NAME = "giza_orion"
 """The name of backend and verifier."""

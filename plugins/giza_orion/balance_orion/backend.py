@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 PLAN_PART = "plan"
 NOTES = (
     "not zero-knowledge: inputs are public, and the weights are public numbers of the program",
-    "96 bits assume that such proofs are as hard to forge as is usually conjectured, which is doubted near capacity; "
-    "70 queries are 61 bits under the Johnson bound, 140 queries 96",
+    "96 bits rest on a conjecture, doubted near capacity: the Johnson bound gives 61, and 96 with queries=140",
 )
 
 

@@ -7,11 +7,12 @@ program, by what was loaded and by the range-checked cells, which are the only o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from balance_orion.machine import P
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SMALL_SUM = 2**29
 """A sum all of whose terms stay below this in magnitude takes the prover's narrow component."""
@@ -29,7 +30,7 @@ class Ref(NamedTuple):
     """
 
     kind: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Column:
 
 
 class Op(NamedTuple):
-    """One recorded instruction: its kind, its operands, and a number (an immediate, an offset or a place in a list)."""
+    """One recorded instruction: its kind, its operands, and a number (an immediate, an offset, a place in a list)."""
 
     kind: str
     left: Ref | None = None

@@ -55,7 +55,7 @@ def element_bounds(model: IntegerModel) -> list[Ends]:
     return found
 
 
-def _ends(
+def _ends(  # noqa: C901, PLR0911  # one case for each operation
     op: Operation, places: Sequence[int], operands: list[Ends], facts: list[Fact], fact: Fact
 ) -> Ends:
     whole = np.full(fact.shape, fact.lo, dtype=np.int64), np.full(fact.shape, fact.hi, dtype=np.int64)
@@ -94,7 +94,7 @@ def _ends(
 
 
 def _run(op: Operation, arrays: list[np.ndarray], facts: list[Fact]) -> np.ndarray:
-    return op.run([np.ascontiguousarray(array)[None] for array in arrays], facts)[0]
+    return np.asarray(op.run([np.ascontiguousarray(array)[None] for array in arrays], facts)[0])
 
 
 def _corners(operands: list[Ends], combine: object) -> Ends:

@@ -119,9 +119,7 @@ def with_likely_weights(structure: IntegerModel) -> IntegerModel:
 
 def cost_of_structure(structure: IntegerModel) -> Cost | str:
     """Return what a model of this structure costs, or why it cannot be proven at all."""
-    macs = sum(
-        node.operation.macs([structure.facts[i] for i in node.inputs]) for node in structure.nodes
-    )
+    macs = sum(node.operation.macs([structure.facts[i] for i in node.inputs]) for node in structure.nodes)
     elements = sum(fact.size for fact in structure.facts)
     if macs > MAX_MACS or elements > MAX_ELEMENTS:
         return f"{macs} multiply-adds and {elements} values are more than one trace of {MAX_ROWS} rows can hold"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from balance_orion.body import Body, Column, Ref
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from balance_core.integer.model import IntegerModel
     from balance_orion.code import Code
 
@@ -81,9 +81,7 @@ class Emitter:
         ends = int(lo[elements].min()) - view.offset, int(hi[elements].max()) - view.offset
         return Value(self.body.load(Column(view.space, chosen, *ends)), view.offset)
 
-    def checked(
-        self, node: int, name: str, elements: np.ndarray, hi: int, parameters: tuple[int, ...] = ()
-    ) -> Ref:
+    def checked(self, node: int, name: str, elements: np.ndarray, hi: int, parameters: tuple[int, ...] = ()) -> Ref:
         """Push a range-checked cell that holds the source's element of each turn; an honest one is in [0, hi]."""
         source = Source(node, name, parameters)
         number = self.known.sources.setdefault(source, len(self.known.sources))

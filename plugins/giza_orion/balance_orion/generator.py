@@ -17,7 +17,8 @@ from balance_orion import machine, stage
 from balance_orion.bounds import element_bounds
 from balance_orion.code import Code
 from balance_orion.emitter import Emitter, Knowledge, Value, View
-from balance_orion.kernels import constant, input as inputs, wire
+from balance_orion.kernels import constant, wire
+from balance_orion.kernels import input as inputs
 from balance_orion.layers import ELEMENTWISE, MAX_MEMBERS, is_renaming, uses_of
 from balance_orion.machine import AP, FP, Operand
 from balance_orion.parts import Part, element_parts, linear_parts, output_parts
@@ -61,7 +62,7 @@ class _Generator:
         self.check_elements: list[np.ndarray] = []
         self.scratch = -1
         self.done: set[int] = set()
-        """Nodes of stages that are written; some of them exist nowhere, for a table or a packed sum went past them."""
+        """Nodes of stages that are written; some exist nowhere, for a table or a packed sum went past them."""
 
     def program(self) -> Program:
         """Write everything."""
@@ -154,10 +155,10 @@ class _Generator:
                 copies.append(view)
             else:
                 copies.append(self.known.views[self.copied(operand)])
-        view = wire.pooled(operation, copies)
-        if view is None:
+        pooled = wire.pooled(operation, copies)
+        if pooled is None:
             raise AssertionError("copies of tensors do not go together")
-        self.known.views[place] = view
+        self.known.views[place] = pooled
 
     def copied(self, tensor: int, picture: np.ndarray | None = None) -> int:
         """Copy a tensor, as it is or as a picture of it, and return the copy's number.
@@ -226,12 +227,11 @@ class _Generator:
             for tensor, value in values.items():
                 ref = value.ref
                 if ref is None:
-                    value = Value(body.push(value.offset))
-                elif ref.kind == "constant" or (
-                    ref.kind == "column" and body.columns[ref.index].space != "frame"
-                ):
-                    value = Value(body.copy(ref), value.offset)
-                lane[tensor] = value
+                    lane[tensor] = Value(body.push(value.offset))
+                elif ref.kind == "constant" or (ref.kind == "column" and body.columns[ref.number].space != "frame"):
+                    lane[tensor] = Value(body.copy(ref), value.offset)
+                else:
+                    lane[tensor] = value
             settled.append(lane)
         return settled
 
@@ -239,9 +239,9 @@ class _Generator:
         if value.ref is None:
             raise AssertionError("a result has no cell")
         if value.ref.kind == "column":
-            addresses = placed.columns[value.ref.index]
+            addresses = np.full(turns, placed.columns[value.ref.number], dtype=np.int64)
         else:
-            addresses = placed.address(value.ref.index, turns)
+            addresses = placed.address(value.ref.number, turns)
         view = self.known.views.get(tensor)
         if view is None:
             view = View("frame", np.full(len(self.known.bounds[tensor][0]), -1, dtype=np.int64), value.offset)

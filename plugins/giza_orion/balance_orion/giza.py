@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from balance_core.verification import Verified
     from balance_core.session import Run
+    from balance_core.verification import Verified
 
 FORMATS = tuple(osiris.FIXED)
 """The fixed-point formats that a proof can be asked for in."""
@@ -50,8 +50,9 @@ class ProofHandle:
 class GizaModel:
     """A local ONNX model that predicts, and proves its predictions if asked to.
 
-    The service that held models by id and version is gone: naming one raises ConfigError. `samples` are typical inputs,
-    by which the integer model is chosen (without them the input itself), and `settings` those of the backend.
+    The service that held models by id and version is gone: naming one raises ConfigError. `samples` are typical
+    inputs, by which the integer model is chosen (without them the input itself), and `settings` those of the
+    backend.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class GizaModel:
         self.samples = samples
         self.settings = dict(settings or {})
 
-    def predict(
+    def predict(  # noqa: PLR0917  # the order is the SDK's
         self,
         input_file: str | Path | None = None,
         input_feed: Mapping[str, Any] | None = None,
@@ -110,9 +111,7 @@ class GizaModel:
         run = balance_core.run(self.model_path, feed, samples=self.samples, **options)
         return _as(run.statement.outputs[0].real(), custom_output_dtype), ProofHandle(run)
 
-    def _feed(
-        self, input_file: str | Path | None, input_feed: Mapping[str, Any] | None
-    ) -> dict[str, np.ndarray]:
+    def _feed(self, input_file: str | Path | None, input_feed: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
         import numpy as np
 
         if input_feed is not None:
@@ -131,9 +130,7 @@ class GizaModel:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(self.model_path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(self.model_path), options, providers=["CPUExecutionProvider"])
         return np.asarray(session.run(None, dict(feed))[0])
 
 
@@ -143,7 +140,7 @@ def _as(array: np.ndarray, dtype: str | None) -> np.ndarray:
 
     kind = (dtype or "").removeprefix("Tensor<").removesuffix(">")
     if kind in osiris.INTEGERS:
-        return np.rint(array).astype(np.int64)
+        return np.asarray(np.rint(array), dtype=np.int64)
     if kind in {"", *osiris.FIXED}:
         return array
     raise ConfigError(f"{dtype} is no output type", hint="Tensor<FP16x16>, for example")

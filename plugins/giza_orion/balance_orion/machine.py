@@ -51,16 +51,12 @@ def _source(operand: Operand) -> int:
 
 def assert_add(dst: Operand, left: Operand, right: Operand, *, advance: bool) -> int:
     """[dst] = [left] + [right]."""
-    return _word(
-        dst, left, right.offset, op1=_source(right), res=_RES_ADD, ap=_AP_ADD1 * advance, opcode=_ASSERT
-    )
+    return _word(dst, left, right.offset, op1=_source(right), res=_RES_ADD, ap=_AP_ADD1 * advance, opcode=_ASSERT)
 
 
 def assert_mul(dst: Operand, left: Operand, right: Operand, *, advance: bool) -> int:
     """[dst] = [left] * [right]."""
-    return _word(
-        dst, left, right.offset, op1=_source(right), res=_RES_MUL, ap=_AP_ADD1 * advance, opcode=_ASSERT
-    )
+    return _word(dst, left, right.offset, op1=_source(right), res=_RES_MUL, ap=_AP_ADD1 * advance, opcode=_ASSERT)
 
 
 def assert_add_immediate(dst: Operand, left: Operand, *, advance: bool) -> int:

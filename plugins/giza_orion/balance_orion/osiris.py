@@ -1,9 +1,9 @@
 """The osiris wire format: tensors as the Giza tools and Orion's programs take them.
 
-A tensor is two lists, `[shape] [elements]`. A fixed-point number is magnitude and sign (1 for negative), an integer is a
-field element, the order less its magnitude where it is negative: FP16x16 of [[1.5, -2.25]] is
-`[1 2] [98304 0 147456 1]`. Reals are cut off towards zero, as giza-osiris does; `tests/osiris.json` records what
-giza-osiris 0.2.9 writes and reads.
+A tensor is two lists, `[shape] [elements]`. A fixed-point number is magnitude and sign (1 for negative), an integer
+is a field element, the order less its magnitude where it is negative: FP16x16 of [[1.5, -2.25]] is `[1 2] [98304 0
+147456 1]`. Reals are cut off towards zero, as giza-osiris does; `tests/osiris.json` records what giza-osiris 0.2.9
+writes and reads.
 """
 
 from __future__ import annotations

@@ -90,9 +90,7 @@ def _operands(e: Emitter, place: int, values: dict[int, Value], elements: np.nda
     if isinstance(node.operation, (Sum, Max, ArgMax)):
         chosen = reduced(node.operation, e.known.model.facts[node.inputs[0]].shape)[elements]
         return [e.operand(node.inputs[0], column) for column in chosen.T]
-    return [
-        values[i] if i in values else e.operand(i, _spread(e.known, i, place)[elements]) for i in node.inputs
-    ]
+    return [values[i] if i in values else e.operand(i, _spread(e.known, i, place)[elements]) for i in node.inputs]
 
 
 def _spread(known: Knowledge, operand: int, place: int) -> np.ndarray:
@@ -116,7 +114,7 @@ def _unroll(shop: Shop, members: Sequence[int], steps: Sequence[Step], size: int
     tails = [1, *accumulate(reversed(shape), lambda a, b: a * b)]
     candidates = {tail * n for tail in tails for n in (1, 2, 4, 7, 8, 14) if size % (tail * n) == 0}
     candidates = {n for n in candidates if n * each <= LARGEST_UNROLLED} or {1}
-    return min(candidates, key=lambda n: (_price(reads, n, size, each), n))
+    return int(min(candidates, key=lambda n: (_price(reads, n, size, each), n)))
 
 
 def _reads(shop: Shop, members: Sequence[int]) -> list[np.ndarray]:
@@ -292,25 +290,20 @@ def _packed_block(
     in_data = turns * groups * (reads + 3 * terms) + WORD * (4 * terms + terms * groups)
     body = reads + 2 * terms * groups + 12 * count
     if steady and body <= LARGEST_BODY and (in_code <= in_data or groups == 1):
-        return [_in_code(shop, block, weights, x, how, added[0])]
+        return [_in_code(shop, block, weights, x, how)]
     parts = []
     even = count - count % width
     for start, stop, lanes_each in ((0, even, width), (even, count, count - even)):
         if start < stop:
             some = Block(block.moving, block.x, block.y[:, start:stop], block.result[:, start:stop])
-            parts.append(_in_data(shop, some, weights[:, start:stop], x, how, lanes_each))
+            parts.append(_in_data(shop, some, weights[:, start:stop], (x, lanes_each), how))
     return parts
 
 
-def _in_code(
-    shop: Shop,
-    block: Block,
-    weights: np.ndarray,
-    x: int,
-    how: tuple[Lanes, _Tail, Sequence[Step]],
-    added: np.ndarray,
-) -> Part:
+def _in_code(shop: Shop, block: Block, weights: np.ndarray, x: int, how: tuple[Lanes, _Tail, Sequence[Step]]) -> Part:
+    """All lanes in one turn, with the weights as immediate operands."""
     lanes, tail, steps = how
+    added = tail.added[block.result[0]]
     e = Emitter(shop.known, len(block.x))
     offset = shop.known.views[x].offset
     per = lanes.per_element
@@ -329,21 +322,16 @@ def _in_code(
         shift = lanes.join([lanes.shift(constant) for constant in constants])
         chosen = list(block.result[:, start : start + per].T)
         values = packing.unpack(e, lanes, total, shift, chosen)
-        results += [
-            run_steps(e, steps, {tail.node: value}, at) for value, at in zip(values, chosen, strict=True)
-        ]
+        results += [run_steps(e, steps, {tail.node: value}, at) for value, at in zip(values, chosen, strict=True)]
     return Part(e, block.result, results)
 
 
 def _in_data(
-    shop: Shop,
-    block: Block,
-    weights: np.ndarray,
-    x: int,
-    how: tuple[Lanes, _Tail, Sequence[Step]],
-    width: int,
+    shop: Shop, block: Block, weights: np.ndarray, x: tuple[int, int], how: tuple[Lanes, _Tail, Sequence[Step]]
 ) -> Part:
+    """A group of lanes in a turn, with the weights in the program's data; `x` is the tensor and lanes of a group."""
     lanes, tail, steps = how
+    tensor, width = x
     code = shop.known.code
     rows, terms = block.x.shape
     groups = weights.shape[1] // width
@@ -354,11 +342,11 @@ def _in_data(
     ]
     place = code.store(packed)
     e = Emitter(shop.known, rows * groups)
-    offset = shop.known.views[x].offset
+    offset = shop.known.views[tensor].offset
     pairs: list[tuple[Ref, Ref | int]] = []
     ends = min(packed), max(packed)
     for k in range(terms):
-        ref = e.operand(x, np.repeat(block.x[:, k], groups)).ref
+        ref = e.operand(tensor, np.repeat(block.x[:, k], groups)).ref
         weight = e.body.load(Column("data", place + np.tile(np.arange(groups) * terms + k, rows), *ends))
         if ref is not None:
             pairs.append((ref, weight))
@@ -382,9 +370,7 @@ def _in_data(
     return Part(e, block.result.reshape(rows * groups, width), results)
 
 
-def _plain_parts(
-    shop: Shop, head: int, steps: Sequence[Step], block: Block, tensors: Sequence[int]
-) -> list[Part]:
+def _plain_parts(shop: Shop, head: int, steps: Sequence[Step], block: Block, tensors: Sequence[int]) -> list[Part]:
     """Sums of plain products: a row of results to a turn, or a single one where that would be too long."""
     x, y = tensors[block.moving], tensors[1 - block.moving]
     (rows, terms), count = block.x.shape, block.y.shape[1]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from balance_orion.emitter import Source
 from balance_orion.machine import BUILTINS, P
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from balance_orion.emitter import Source
 
 MAGIC = b"balance-orion-program\x01"
 _NATIVE_ORDER = (

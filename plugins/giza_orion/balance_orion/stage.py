@@ -1,8 +1,8 @@
 """From a recorded body to code: a function with a frame of its own, whose loop walks through memory by pointers.
 
 A stage is called with four pointers: to the frame of `main`, into the program, to the output and to the next
-range-check cell. They are arguments of `main` or what `call` pushed, and every other pointer is one of them plus a number
-of the program's, so no pointer is ever a prover's choice.
+range-check cell. They are arguments of `main` or what `call` pushed, and every other pointer is one of them plus a
+number of the program's, so no pointer is ever a prover's choice.
 
 The frame then holds, in this order: pointers to data, constants, cells read once, and for each turn of the loop its
 state (a pointer for each kind of step through memory, the range-check pointer, the number of turns left) and the
@@ -282,15 +282,15 @@ class _Writer:
         if ref is None:
             raise AssertionError("an operation lacks an operand")
         if ref.kind == "cell":
-            return self._at(ref.index)
-        return self.slots[ref.kind, ref.index]
+            return self._at(ref.number)
+        return self.slots[ref.kind, ref.number]
 
     def _write(self, op: Op) -> None:
         self.code.put(*self._words(op))
         if op.kind not in {"store", "assert_add", "assert_mul"}:
             self.now += 1
 
-    def _words(self, op: Op) -> list[int]:
+    def _words(self, op: Op) -> list[int]:  # noqa: PLR0911  # one case for each kind
         """Encode one operation."""
         match op.kind:
             case "load":
@@ -344,7 +344,8 @@ class _Writer:
 def write(code: Code, body: Body, frame: int, checks: int, name: str) -> tuple[str, Placed]:
     """Append a stage's code; returns its label, and where its cells will be.
 
-    `frame` is the address of its frame, counted from main's, and `checks` the number of range-check cells used before.
+    `frame` is the address of its frame, counted from main's, and `checks` the number of range-check cells used
+    before.
     """
     writer = _Writer(code, body, frame, checks, name)
     placed = writer.write()

@@ -27,8 +27,9 @@ _HALF = 2**128
 class OrionVerifier(Verifier):
     """Accepts a run of the program whose hash the key holds, and states what it wrote.
 
-    The output segment is context (two halves of 16 bytes, big-endian), all inputs, all outputs; a negative integer v
-    is the field's order less |v|. The program asserts the outputs; that inputs are in their intervals is checked here.
+    The output segment is context (two halves of 16 bytes, big-endian), all inputs, all outputs; a negative integer
+    v is the field's order less |v|. The program asserts the outputs; that inputs are in their intervals is checked
+    here.
     """
 
     api_version = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_core.integer.operations import ArgMax, Max
-from balance_orion.kernels import KERNELS
+from balance_orion.kernels import KERNELS, Choosing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def checks(program: Program, model: IntegerModel, tensors: Mapping[int, np.ndarr
         return np.zeros(0, dtype=np.int64)
     arrays = [_source(source, model, tensors) for source in program.sources]
     starts = np.cumsum([0, *(array.size for array in arrays[:-1])])
-    return np.concatenate(arrays)[starts[program.check_sources] + program.check_elements]
+    return np.asarray(np.concatenate(arrays)[starts[program.check_sources] + program.check_elements])
 
 
 def _source(source: Source, model: IntegerModel, tensors: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -49,9 +49,9 @@ def _source(source: Source, model: IntegerModel, tensors: Mapping[int, np.ndarra
     if source.name.endswith(COMPLEMENT):
         *parameters, most = source.parameters
         base = type(source)(source.node, source.name.removesuffix(COMPLEMENT), tuple(parameters))
-        return most - _source(base, model, tensors)
+        return np.asarray(most - _source(base, model, tensors))
     if source.name == "above":
-        return result.reshape(-1) - source.parameters[0]
+        return np.asarray(result.reshape(-1) - source.parameters[0])
     operation = node.operation
     operands = []
     for place in node.inputs:
@@ -61,7 +61,9 @@ def _source(source: Source, model: IntegerModel, tensors: Mapping[int, np.ndarra
         else:
             operands.append(np.broadcast_to(array, result.shape).reshape(-1))
     kernel = KERNELS[type(operation)]
-    values: np.ndarray = kernel.witness(source.name, source.parameters, operation, operands, result.reshape(-1))
+    if not isinstance(kernel, Choosing):
+        raise TypeError(f"{operation.name} leaves nothing to choose")
+    values = kernel.witness(source.name, source.parameters, operation, operands, result.reshape(-1))
     return values.reshape(-1)
 
 
@@ -71,5 +73,3 @@ def reduced(operation: Reduction, shape: tuple[int, ...]) -> np.ndarray:
     kept = [axis for axis in range(len(shape)) if axis not in operation.axes]
     count = int(np.prod([shape[axis] for axis in operation.axes]))
     return place.transpose(*kept, *operation.axes).reshape(-1, count)
-
-

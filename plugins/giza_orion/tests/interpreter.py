@@ -1,8 +1,8 @@
-"""A second implementation of the Cairo machine, small enough to check by eye: what a program accepts, and nothing else.
+"""A second implementation of the Cairo machine, small enough to check by eye: what a program accepts, no more.
 
 It knows no hints. Given are the program, the output segment's first cells and the range-check segment; every other
-cell must follow from an assertion, or the run is refused. So it also shows that a program reads no cell that it did not
-determine.
+cell must follow from an assertion, or the run is refused. So it also shows that a program reads no cell that it did
+not determine.
 """
 
 from __future__ import annotations

@@ -88,9 +88,7 @@ def test_remainders_are_bounded_on_both_sides():
         def lie(cells, sign=sign):
             moves = {"above": -sign, "rounded": 1000 * sign, "rounded:complement": -1000 * sign}
             first = {name: names.index(name) for name in moves}
-            return [
-                cell + moves[names[at]] if first[names[at]] == at else cell for at, cell in enumerate(cells)
-            ]
+            return [cell + moves[names[at]] if first[names[at]] == at else cell for at, cell in enumerate(cells)]
 
         with pytest.raises(Refused, match="range-checked"):
             workshop.proven(program, model, execution.tensors, lie=lie)
@@ -119,7 +117,7 @@ def test_lanes_cannot_borrow_from_each_other():
 
 
 def test_nothing_but_inputs_and_checks_is_left_to_the_prover():
-    """The hints fill the output's first cells and the range-check segment; the interpreter refuses any other open cell."""
+    """Hints fill the output's first cells and the range-check segment; the interpreter refuses other open cells."""
     sketch = workshop.Sketch()
     sketch.input([1, 2], 0, 9)
     program = generate(sketch.model())

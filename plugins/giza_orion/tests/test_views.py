@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from balance_orion.generator import generate
 from balance_orion.listing import listing, profile
 from typer.testing import CliRunner
@@ -24,7 +26,7 @@ def test_the_listing_covers_every_word():
     offsets = [int(line[:7]) for line in listing(program) if line[:7].strip().isdecimal()]
     assert offsets[0] == 0
     assert offsets == sorted(set(offsets))
-    assert {following - offset for offset, following in zip(offsets, offsets[1:], strict=False)} == {1, 2}
+    assert {following - offset for offset, following in pairwise(offsets)} == {1, 2}
     assert offsets[-1] == len(program.words) - 1
     assert "A view" in next(iter(listing(program)))
 

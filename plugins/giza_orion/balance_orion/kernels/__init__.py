@@ -7,7 +7,7 @@ interval holds for whatever inputs the verifier admits. All equations below are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from balance_core.integer.operations import (
     Add,
@@ -38,6 +38,22 @@ class Kernel(Protocol):
 
     def emit(self, e: Emitter, node: int, operands: Sequence[Value], elements: np.ndarray) -> Value:
         """Write the code and return the result; `elements` are those that the turns of the loop make."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A kernel with range-checked cells of its own, beside those that hold its result."""
+
+    def witness(
+        self,
+        name: str,
+        parameters: tuple[int, ...],
+        operation: Operation,
+        operands: Sequence[np.ndarray],
+        result: np.ndarray,
+    ) -> np.ndarray:
+        """Return what the cells of one name hold, for all elements of the result."""
         ...
 
 

@@ -46,6 +46,6 @@ def witness(
     if name == "position":
         return result
     if name == "largest":
-        return x.max(axis=1) - parameters[0]
+        return np.asarray(x.max(axis=1) - parameters[0])
     keys = x * count + (count - 1 - np.arange(count))
-    return keys.max(axis=1)[:, None] - keys
+    return np.asarray(keys.max(axis=1)[:, None] - keys)

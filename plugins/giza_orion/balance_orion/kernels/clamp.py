@@ -63,7 +63,7 @@ def witness(
     del operation, result
     x = operands[0]
     if name == "over":
-        return np.maximum(x - parameters[0], 0)
+        return np.asarray(np.maximum(x - parameters[0], 0))
     if name == "under":
-        return np.maximum(parameters[0] - x, 0)
-    return np.clip(x, parameters[0], parameters[1]) - parameters[0]
+        return np.asarray(np.maximum(parameters[0] - x, 0))
+    return np.asarray(np.clip(x, parameters[0], parameters[1]) - parameters[0])

@@ -1,8 +1,8 @@
 """Division by a positive tensor, rounded half up: floor((2x + y) / (2y)).
 
-Chosen are q and r, and asserted 2x + y = (q + least) 2y + r, where `least` is the least quotient of the tensor. q and r
-are in [0, 2^128), and so is 2y - 1 - r. y is known and in [1, 2^62], so all sides stay below 2^192, the equation holds over
-the integers, and division with remainder by 2y has one solution.
+Chosen are q and r, and asserted 2x + y = (q + least) 2y + r, where `least` is the least quotient of the tensor. q
+and r are in [0, 2^128), and so is 2y - 1 - r. y is known and in [1, 2^62], so all sides stay below 2^192, the
+equation holds over the integers, and division with remainder by 2y has one solution.
 
 A divisor that is a number is treated as in `rescale`.
 """
@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_orion.emitter import Value
 from balance_orion.kernels import rescale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
     from balance_core.integer.operations import Operation
     from balance_orion.emitter import Emitter
 
 
 def emit(e: Emitter, node: int, operands: Sequence[Value], elements: np.ndarray) -> Value:
-    """x / y."""
+    """X / y."""
     x, y = operands
     if y.ref is None:
         return rescale.by_constant(e, node, x, y.offset, elements)
@@ -52,6 +52,6 @@ def witness(
     del operation, parameters
     x, y = operands
     if name == "rounded":
-        return x + y // 2 - result * y
+        return np.asarray(x + y // 2 - result * y)
     left = 2 * x + y - result * (2 * y)
-    return 2 * y - 1 - left if name == "rest" else left
+    return np.asarray(2 * y - 1 - left if name == "rest" else left)

@@ -1,4 +1,6 @@
-"""An input: cells of the output segment, which the statement shows; whoever verifies checks that each is in its interval.
+"""An input: cells of the output segment, which the statement shows.
+
+Whoever verifies checks that each is in its interval.
 
 The segment begins with the context's two halves, then come the inputs in the model's order, one cell an integer.
 """

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_orion.emitter import Value
 from balance_orion.kernels import sub
 from balance_orion.kernels.rescale import equal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from balance_core.integer.operations import Operation
     from balance_orion.emitter import Emitter
@@ -30,10 +30,13 @@ def emit(e: Emitter, node: int, operands: Sequence[Value], elements: np.ndarray)
     difference = sub.emit(e, node, operands, elements)
     z = e.checked(node, "above", elements, 1, (0,))
     rest, _ = e.bounded(node, "rest", elements, size - 1, (size,))
+    borrowed = e.body.mul(z, size)
     if difference.ref is None:
-        equal(e, rest, Value(e.body.mul(z, size)), difference.offset)
+        equal(e, rest, Value(borrowed), difference.offset)
+    elif difference.offset:
+        equal(e, rest, Value(e.body.add(borrowed, difference.ref)), difference.offset)
     else:
-        equal(e, rest, Value(e.body.add(e.body.mul(z, size), difference.ref)), difference.offset)
+        e.body.assert_add(rest, borrowed, difference.ref)
     return Value(z)
 
 
@@ -42,4 +45,4 @@ def witness(
 ) -> np.ndarray:
     """Return D + z C."""
     del name, operation
-    return operands[0] - operands[1] + result * parameters[0]
+    return np.asarray(operands[0] - operands[1] + result * parameters[0])

@@ -1,8 +1,8 @@
 """Matrix products and convolutions as blocks: results that share their operands' pattern.
 
-A block has rows (turns of the loop) and lanes: result (row, lane) is the sum over k of x[row, k] * c[k, lane], where x is
-computed and c is constant, or of x[row, k] * y[k, lane] where both are computed. The first kind is packed
-(`packing`), the second is a sum of plain products, in which there is nothing to choose.
+A block has rows (turns of the loop) and lanes: result (row, lane) is the sum over k of x[row, k] * c[k, lane],
+where x is computed and c is constant, or of x[row, k] * y[k, lane] where both are computed. The first kind is
+packed (`packing`), the second is a sum of plain products, in which there is nothing to choose.
 """
 
 from __future__ import annotations

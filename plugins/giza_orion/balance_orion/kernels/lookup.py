@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from balance_core.integer.operations import Lookup
 from balance_orion.emitter import Value
 from balance_orion.machine import REACH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from balance_orion.emitter import Emitter
 

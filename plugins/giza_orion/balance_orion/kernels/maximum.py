@@ -1,20 +1,20 @@
 """Maximum of n values.
 
-Chosen are the gaps g_i in [0, 2^128), and asserted x_i + g_i = m for all i, with m = x_1 + g_1, and that the product of
-all gaps is 0. The field has no divisors of zero and gaps are below its order, so one gap is 0: m is one of the values,
-and none is larger.
+Chosen are the gaps g_i in [0, 2^128), and asserted x_i + g_i = m for all i, with m = x_1 + g_1, and that the
+product of all gaps is 0. The field has no divisors of zero and gaps are below its order, so one gap is 0: m is one
+of the values, and none is larger.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_orion.emitter import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from balance_core.integer.operations import Operation
     from balance_orion.body import Ref
@@ -59,4 +59,4 @@ def witness(
 ) -> np.ndarray:
     """Return the gap of each operand, for one result after the other."""
     del name, parameters, operation
-    return result[:, None] - operands[0]
+    return np.asarray(result[:, None] - operands[0])

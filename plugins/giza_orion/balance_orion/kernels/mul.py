@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def emit(e: Emitter, node: int, operands: Sequence[Value], elements: np.ndarray) -> Value:
-    """x * y."""
+    """X * y."""
     del node, elements
     x, y = operands
     if x.ref is None:

@@ -6,13 +6,13 @@ yet. To take the s_j out, cells z_j are chosen, and asserted
 
     S + sum over j of k_j B^j = sum over j of z_j B^j,    with z_j in [0, B - 1],
 
-where the numbers k_j make all true z_j = s_j + k_j non-negative. Both sides are in [0, B^lanes) and B^lanes is at most
-2^250, below the field's order. So the equation holds over the integers, and the digits of a number to the base B are
-unique. No lane can borrow from another, because each z_j is bounded on both sides:
+where the numbers k_j make all true z_j = s_j + k_j non-negative. Both sides are in [0, B^lanes) and B^lanes is at
+most 2^250, below the field's order. So the equation holds over the integers, and the digits of a number to the base
+B are unique. No lane can borrow from another, because each z_j is bounded on both sides:
 
 - z_j = q_j with q_j and most - q_j range-checked and most < B, or,
-- where the sum is divided by d next, z_j = q_j d + r_j with q_j in [0, most], r_j in [0, d - 1] and most d + d - 1 < B:
-  then digit, quotient and remainder are found in one go, as in `rescale`.
+- where the sum is divided by d next, z_j = q_j d + r_j with q_j in [0, most], r_j in [0, d - 1] and most d + d - 1
+  < B: then digit, quotient and remainder are found in one go, as in `rescale`.
 """
 
 from __future__ import annotations

@@ -1,24 +1,24 @@
 """Division by a constant d, rounded half up: floor((2x + d) / (2d)) = floor((x + floor(d/2)) / d).
 
-Chosen are q and r, and asserted x + floor(d/2) = (q + least) d + r, where `least` is the least quotient of the tensor.
-q is in [0, 2^128) and r in [0, d - 1], so both sides stay below 2^128 d + d < 2^192: the equation holds over the
-integers, and division with remainder has one solution.
+Chosen are q and r, and asserted x + floor(d/2) = (q + least) d + r, where `least` is the least quotient of the
+tensor. q is in [0, 2^128) and r in [0, d - 1], so both sides stay below 2^128 d + d < 2^192: the equation holds
+over the integers, and division with remainder has one solution.
 
-The two forms of the quotient are equal since x is an integer: for odd d they differ by half a unit of x, over which no
-multiple of d lies.
+The two forms of the quotient are equal since x is an integer: for odd d they differ by half a unit of x, over which
+no multiple of d lies.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_core.integer.operations import Rescale
 from balance_orion.emitter import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from balance_core.integer.operations import Operation
     from balance_orion.body import Ref
@@ -60,4 +60,4 @@ def witness(
     del name, parameters
     if not isinstance(operation, Rescale):
         raise TypeError(f"{operation.name} is no rescale")
-    return operands[0] + operation.divisor // 2 - result * operation.divisor
+    return np.asarray(operands[0] + operation.divisor // 2 - result * operation.divisor)

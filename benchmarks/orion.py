@@ -1,0 +1,141 @@
+"""Real models proven by giza_orion, and by ezkl beside it: steps, rows of each component, seconds of each phase.
+
+Every proof is made in a process of its own, so that memory and CPU seconds are its own. ezkl needs minutes and up to
+22 GB for the large models, so it proves only those that are named after --ezkl; for the others the figures that it
+reached alone on a machine of two cores are shown.
+
+    python benchmarks/orion.py [--ezkl NAME,...] [--folder DIR] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
+NAMES = ("iris_tree", "cancer_logreg", "mnist_mlp", "mnist_cnn", "lenet5", "mnist_transformer")
+RECORDED = {"mnist_mlp": 2.9, "mnist_cnn": 12.0, "lenet5": 110.0, "mnist_transformer": 225.0}
+"""Seconds that ezkl 23.0.5 takes for a proof alone on two cores."""
+FASTER = {"mnist_cnn": 2, "lenet5": 12, "mnist_transformer": 15}
+"""How many times faster than that giza_orion has to be."""
+LIMITS = {"mnist_mlp": 8.0}
+"""Most seconds where that is the bar."""
+
+
+def prove(path: Path) -> dict[str, object]:
+    """Prove one answer of a model and return what it took, in this process."""
+    import balance_orion_prover
+    import balance_orion_verifier
+    import numpy as np
+    from balance_orion.cost import cost
+    from balance_orion.generator import generate
+    from balance_orion.witness import tape
+
+    from balance_core.integer import calibrate, execute
+    from balance_core.model.inputs import as_batch
+    from balance_core.model.load import load
+
+    model = load(path)
+    with np.load(path.with_suffix(".npz")) as arrays:
+        batch = as_batch({model.inputs[0].name: arrays["x"]}, model.inputs)
+    half = len(next(iter(batch.values()))) // 2
+    integer = calibrate(model.proto(), {name: array[:half] for name, array in batch.items()}).model
+    start = time.perf_counter()
+    program = generate(integer)
+    generated = time.perf_counter() - start
+    words, hints = program.to_bytes(), program.hints()
+    start, cpu = time.perf_counter(), time.process_time()
+    execution = execute(integer, {name: array[half : half + 1] for name, array in batch.items()}, intermediates=True)
+    witness = tape(program, integer, execution.tensors, bytes(32))
+    made = balance_orion_prover.prove(words, hints, witness, queries=70)
+    wall, used = time.perf_counter() - start, time.process_time() - cpu
+    program_hash = balance_orion_verifier.program_hash(words)
+    checks = []
+    for _ in range(5):
+        start = time.perf_counter()
+        balance_orion_verifier.verify(program_hash, made["proof"], queries=70)
+        checks.append(time.perf_counter() - start)
+    predicted = cost(program)
+    return {
+        "steps": made["steps"], "words": len(program.words), "rows": made["rows"], "seconds": made["seconds"],
+        "generate": generated, "wall": wall, "cpu": used, "verify": min(checks), "proof": len(made["proof"]),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "predicted": [predicted.wall_seconds, predicted.cpu_seconds, predicted.memory_bytes],
+    }  # fmt: skip
+
+
+def prove_with_ezkl(path: Path) -> tuple[float, float]:
+    """Return wall and CPU seconds of ezkl's proof of one answer."""
+    import numpy as np
+
+    import balance_core as balance
+
+    samples = np.load(path.with_suffix(".npz"))["x"]
+    run = balance.run(path, samples[:1], samples=samples[: len(samples) // 2], backend="ezkl")
+    spent = next(stage.measurement for stage in run.receipt.stages if stage.stage == "prove")
+    return spent.wall_seconds, spent.cpu_seconds
+
+
+def report(name: str, found: dict, other: tuple[float, float] | None) -> bool:
+    """Print one model's figures; returns whether it is within its bar."""
+    rows = ", ".join(f"{part} {count}" for part, count in sorted(found["rows"].items()))
+    seconds = ", ".join(f"{phase} {spent:.2f}" for phase, spent in found["seconds"].items())
+    wall, cpu, memory = found["predicted"]
+    print(f"{name}: {found['wall']:.2f} s, {found['cpu']:.2f} CPU s, {found['memory'] / 1e9:.2f} GB, "
+          f"verified in {found['verify'] * 1000:.0f} ms, proof of {found['proof'] / 1000:.0f} kB")  # fmt: skip
+    print(f"  {found['steps']} steps, {found['words']} words, written in {found['generate']:.2f} s; rows: {rows}")
+    print(f"  seconds: {seconds}")
+    print(f"  predicted: {wall:.1f} s, {cpu:.1f} CPU s, {memory / 1e9:.2f} GB")
+    within = found["memory"] <= 4e9 and found["verify"] < 0.05
+    if name in LIMITS:
+        within &= found["wall"] <= LIMITS[name]
+    if other is not None:
+        print(
+            f"  ezkl now: {other[0]:.2f} s, {other[1]:.2f} CPU s: {other[1] / found['cpu']:.1f} times in CPU seconds"
+        )
+    if name in RECORDED:
+        times = RECORDED[name] / found["wall"]
+        bar = f", the bar is {FASTER[name]}" if name in FASTER else ""
+        print(f"  ezkl alone on two cores: {RECORDED[name]:.1f} s: {times:.1f} times{bar}", flush=True)
+        if name in FASTER and other is None:
+            within &= times >= FASTER[name]
+    if name in FASTER and other is not None:
+        within &= other[1] / found["cpu"] >= FASTER[name]
+    return within
+
+
+def main() -> None:
+    """Prove the models, and exit with 1 past a bar."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("--folder", type=Path, default=SHARED)
+    parser.add_argument("--ezkl", default="mnist_mlp,mnist_cnn")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(prove(asked.folder / f"{asked.one}.onnx")))
+        return
+    if not asked.folder.is_dir():
+        print(f"skipped: there is no folder of models at {asked.folder}")
+        return
+    within = True
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["BALANCE_HOME"] = str(Path(scratch, "home"))
+        for name in asked.names:
+            path = asked.folder / f"{name}.onnx"
+            command = [sys.executable, __file__, "--folder", str(asked.folder), "--one", name]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            other = prove_with_ezkl(path) if name in asked.ezkl.split(",") else None
+            within &= report(name, found, other)
+    sys.exit(not within)
+
+
+if __name__ == "__main__":
+    main()
