@@ -144,7 +144,9 @@ class Contract:
 
     def send(self, sender: str, name: str, *arguments: Any, value: int = 0, gas: int = GAS_LIMIT) -> list[Told]:
         self.machine.call(sender, self.address, self.data(name, *arguments), value, gas)
-        return [self._told(log) for log in self.machine.evm.result.logs if log.address.lower() == self.address.lower()]
+        return [
+            self._told(log) for log in self.machine.evm.result.logs if log.address.lower() == self.address.lower()
+        ]
 
     def get(self, name: str, *arguments: Any, sender: str = "0x" + "99" * 20) -> Any:
         entry = self.functions[name]
