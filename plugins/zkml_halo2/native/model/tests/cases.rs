@@ -39,6 +39,31 @@ fn facts(model: &Model) -> String {
     model.facts.iter().map(|fact| format!("{} {} {}\n", axes(&fact.shape), fact.lo, fact.hi)).collect()
 }
 
+/// Runs a model on the extreme values that its structure allows: nothing wraps around, and all results keep to their
+/// intervals, which `execute` checks. Debug builds panic where arithmetic overflows.
+fn executes_at_the_ends(model: &Model) {
+    if model.facts.iter().map(|fact| fact.size()).sum::<usize>() > 100_000 {
+        return;
+    }
+    for high in [false, true] {
+        let filled = |place: usize| {
+            let fact = &model.facts[place];
+            vec![if high { fact.hi } else { fact.lo } as i64; fact.size()]
+        };
+        let mut weights = vec![None; model.nodes.len()];
+        model.weight_nodes().for_each(|place| weights[place] = Some(filled(place)));
+        let given: Vec<_> = model.input_nodes().map(filled).collect();
+        execute(model, &weights, &given).expect("results within their intervals");
+        let mut long = given.clone();
+        long.push(vec![0]);
+        assert!(execute(model, &weights, &long).is_err());
+        if let Some(first) = long.first_mut() {
+            first.push(0);
+            assert!(execute(model, &weights, &long[..given.len()]).is_err() || given.is_empty());
+        }
+    }
+}
+
 #[test]
 fn answers_are_those_of_the_core() {
     let path = std::env::var("BALANCE_CASES").unwrap_or_else(|_| "tests/cases.bin".into());
@@ -51,7 +76,11 @@ fn answers_are_those_of_the_core() {
         let read = read_structure(structure);
         match kind {
             0 => assert!(read.is_err(), "case {counts:?} is read: {read:?}"),
-            1 => assert_eq!(facts(&read.expect("a structure")), std::str::from_utf8(cases.blob()).unwrap()),
+            1 => {
+                let model = read.expect("a structure");
+                assert_eq!(facts(&model), std::str::from_utf8(cases.blob()).unwrap());
+                executes_at_the_ends(&model);
+            }
             2 => {
                 let model = read.expect("a structure");
                 let weights = read_weights(&model, cases.blob()).expect("weights");
