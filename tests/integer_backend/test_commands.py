@@ -88,3 +88,13 @@ def test_options_for_models_are_refused_for_bundles(capsys):
 def test_unknown_settings_are_refused(perceptron, capsys):
     assert invoke(["exec", str(perceptron / "mlp.onnx"), "--input", str(perceptron / "x.npy"), "-o", "bit=8"]) == 2
     assert "did you mean 'bits'" in capsys.readouterr().err
+
+
+def test_exec_answers_in_a_fixed_point_format(perceptron, capsys):
+    x = perceptron / "x.npy"
+    command = ["exec", str(perceptron / "mlp.onnx"), "--input", str(x), "-o", "fixed=FP16x16", "--json"]
+    assert invoke(command) == 0
+    (output,) = json.loads(capsys.readouterr().out)["outputs"]
+    assert output["scale"] == "1/65536"
+    assert invoke([*command[:-2], "fixed=FP17x3"]) == 2
+    assert "fixed" in capsys.readouterr().err
