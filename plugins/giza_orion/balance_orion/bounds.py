@@ -48,7 +48,12 @@ def element_bounds(model: IntegerModel) -> list[Ends]:
             ends = model.weights[place], model.weights[place]
         else:
             operands = [found[i] for i in node.inputs]
-            ends = _ends(node.operation, node.inputs, operands, [model.facts[i] for i in node.inputs], fact)
+            facts = [model.facts[i] for i in node.inputs]
+            if operands and all(np.array_equal(lo, hi) for lo, hi in operands):
+                result = _run(node.operation, [lo for lo, _ in operands], facts)
+                ends = result, result
+            else:
+                ends = _ends(node.operation, node.inputs, operands, facts, fact)
         lo = np.maximum(np.broadcast_to(ends[0], fact.shape), fact.lo)
         hi = np.minimum(np.broadcast_to(ends[1], fact.shape), fact.hi)
         found.append((lo, hi))

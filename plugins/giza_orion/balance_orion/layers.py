@@ -33,7 +33,7 @@ STEPS: dict[type[Operation], int] = {
     Add: 1, Clamp: 9, Divide: 9, Less: 8, Lookup: 2, Mul: 1, Rescale: 7, Sub: 1
 }  # fmt: skip
 """Steps of one element, roughly."""
-WORD = 1.2
+WORD = 4.0
 """What a word of the program costs, in steps: it is part of the proof and of the committed memory."""
 
 

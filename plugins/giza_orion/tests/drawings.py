@@ -188,6 +188,27 @@ def chains(draw):
     return s.model(*{pool[-1], draw(st.sampled_from(pool))})
 
 
+@st.composite
+def folded(draw):
+    """Operations on constants alone, whose results other operations read."""
+    s = sketch(draw)
+    shape = [draw(sizes), draw(st.integers(2, 5))]
+    pool = [s.weight(shape, -99, 99), s.weight(shape, *draw(narrow)), s.input(shape, 4, 4)]
+    for _ in range(draw(st.integers(1, 4))):
+        x, y = draw(st.sampled_from(pool)), draw(st.sampled_from(pool))
+        kind = draw(st.sampled_from([Add, Sub, Less, Max, ArgMax, Sum]))
+        same = s.model().facts[x].shape == s.model().facts[y].shape
+        if kind in {Max, ArgMax, Sum}:
+            pool.append(s.op(kind((1,)), x))
+        elif same:
+            pool.append(s.op(kind(), x, y))
+        else:
+            pool.append(s.op(Sub(), x, y))
+        if kind in {Max, ArgMax, Sum}:
+            pool[-1] = s.op(Sub(), pool[-1], s.input([1, 1], -5, 5))
+    return s.model(*dict.fromkeys(pool[3:]))
+
+
 OPERATIONS = {
     "input": st.builds(lambda: identity("input")),
     "constant": st.builds(lambda: identity("weight")),
@@ -206,6 +227,7 @@ OPERATIONS = {
     "matmul": products(),
     "conv2d": convolutions(),
     "chain": chains(),
+    "folded": folded(),
 }
 
 
