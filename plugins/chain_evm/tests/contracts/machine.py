@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from balance_evm.artifacts import Artifact
 from eth_abi.abi import decode, encode
 from eth_utils import keccak
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
+
+if TYPE_CHECKING:
+    from balance_evm.artifacts import Artifact
 
 CHAIN_ID = 31337
 GAS_LIMIT = 16_777_216
@@ -18,7 +20,7 @@ START = 1_800_000_000
 _OUTPUT = re.compile(r"output: (?:Some\()?0x([0-9a-f]*)")
 
 
-class Reverted(Exception):  # noqa: N818 - named for what happened
+class Reverted(Exception):
     """A call was taken back: the error's name and arguments, or none."""
 
     def __init__(self, name: str, arguments: dict[str, Any]):
@@ -26,7 +28,7 @@ class Reverted(Exception):  # noqa: N818 - named for what happened
         self.name, self.arguments = name, arguments
 
 
-class Halted(Exception):  # noqa: N818
+class Halted(Exception):
     """A call ran out of gas, or worse."""
 
 

@@ -1,4 +1,4 @@
-"""The registry with a few accounts, and what they write to it, as the core's records and as the contract takes them."""
+"""The registry with a few accounts, and what they write to it: the core's records, as the contract takes them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eth_utils import keccak
 from balance_core import cid
 from balance_core.chain import Attestation, Claim, ProofRecord
 from balance_core.records import Registration, SetupTrust, Trust
+
 from .machine import CHAIN_ID, Contract, Machine, Told
 
 PEOPLE = ("alice", "bob", "carol", "dave")
