@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def build(workspace: Workspace, crate: Path, rustc: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=wheels.parent) as scratch, log.open("w", encoding="utf-8") as out:
         if (workspace.folder / "prepare.py").is_file():
             run([sys.executable, workspace.folder / "prepare.py", target], workspace.folder, target, out)
-        command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--auditwheel", "skip"]
+        command = [maturin() or "maturin", "build", "--release", "--locked", "--auditwheel", "skip"]
         run([*command, "--manifest-path", crate / "Cargo.toml", "--out", scratch], workspace.folder, target, out)
         wheels.mkdir(exist_ok=True)
         for wheel in Path(scratch).glob("*.whl"):
@@ -142,7 +143,7 @@ def run(command: list[str | Path], folder: Path, target: Path, log: TextIO) -> N
     result = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     if result.returncode:
         lines = [line.strip() for line in Path(log.name).read_text(encoding="utf-8").splitlines()]
-        telling = next((line for line in lines if "error" in line.lower()), "it failed")
+        telling = next((line for line in lines if line.lower().startswith("error")), "it failed")
         raise RuntimeError(f"{telling} (log: {log.name})")
 
 
@@ -166,10 +167,17 @@ def install(wheel: Path) -> bool:
     return True
 
 
+def maturin() -> str | None:
+    """The maturin of this Python's environment, or else the user's."""
+    return shutil.which("maturin", path=sysconfig.get_path("scripts")) or shutil.which("maturin")
+
+
 def why_impossible() -> str | None:
     """What is missing on this machine to build at all."""
     if shutil.which("cargo") is None or shutil.which("rustc") is None:
         return "cargo is missing: install Rust 1.95 or newer (rustup), then say make again"
+    if maturin() is None:
+        return f"maturin is missing: {sys.executable} -m pip install maturin"
     return None
 
 

@@ -69,7 +69,7 @@ def test_a_wheel_is_built_once_and_again_when_something_changed(clone, tmp_path)
 
     first = tool(clone, python=python)
     assert "building tiny-native" in first.stdout, first.stderr
-    assert "installed tiny_native" in first.stdout
+    assert "installed tiny_native" in first.stdout, first.stderr
     assert list((tmp_path / "cache" / "target").glob("tiny-native-*/prepared"))
 
     def said():
