@@ -57,7 +57,7 @@ def execute_integers(
         raise ConfigError("this integer model has no weights", hint="load the file that its owner keeps")
     given = checked_integers(model, batch)
     size = len(next(iter(given.values()))) if given else 1
-    step = max(1, CHUNK_ELEMENTS // max(1, sum(fact.size for fact in model.facts)))
+    step = max(1, CHUNK_ELEMENTS // plan(model).elements)
     parts = [
         _run(model, {place: array[start : start + step] for place, array in given.items()}, keep_all=intermediates)
         for start in range(0, size, step)
@@ -185,6 +185,8 @@ class Plan:
     operands: dict[int, np.ndarray]
     """Constants that only exact float kernels read, as float64."""
     steps: tuple[Step, ...]
+    elements: int
+    """The number of elements of all tensors."""
 
 
 def plan(model: IntegerModel) -> Plan:
@@ -216,7 +218,7 @@ def _plan(model: IntegerModel) -> Plan:
         for place, array in constants.items()
         if readers.get(place) and all(_reads_floats(step) for step in readers[place])
     }
-    return Plan(constants, floats, tuple(steps))
+    return Plan(constants, floats, tuple(steps), sum(fact.size for fact in model.facts))
 
 
 def _reads_floats(step: Step) -> bool:

@@ -106,6 +106,8 @@ class Interface:
 
         Each is checked against its declared interval; raises InvalidProof.
         """
+        if len(context) != 32:
+            raise InvalidProof(f"a context has 32 bytes, not {len(context)}")
         if len(inputs) != len(self.inputs) or len(outputs) != len(self.outputs):
             raise InvalidProof(
                 f"{len(inputs)} inputs and {len(outputs)} outputs are stated; "

@@ -157,6 +157,9 @@ def test_authenticated_integers_outside_the_declared_interval_are_refused(job):
     for wrong in ([], [[0] * 2], [[0] * 4], [[0] * 3, [0] * 3], [[interface.outputs[0].hi + 1, 0, 0]]):
         with pytest.raises(InvalidProof):
             stated(inputs, wrong)
+    for length in (0, 31, 33):
+        with pytest.raises(InvalidProof, match="32 bytes"):
+            interface.statement("0" * 64, bytes(length), inputs, outputs)
     hidden = interface.inputs[0].hidden("scheme", b"\x01\x02")
     assert stated([hidden, inputs[1]], outputs).inputs[0].commitment == "0102"
     for count in (0, 8, 10):
