@@ -7,7 +7,9 @@ import pytest
 from balance_core.bn254 import R
 from balance_core.testing import BackendConformance
 
-pytestmark = pytest.mark.plugin("zkml_halo2")
+from .workshop import native
+
+pytestmark = [pytest.mark.plugin("zkml_halo2"), native]
 
 
 class TestPrivateWeights(BackendConformance):

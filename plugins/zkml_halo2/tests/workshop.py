@@ -16,7 +16,6 @@ UPSTREAM = ROOT.parent / "shared" / "fixtures" / "zkml_mnist"
 """Files of the zkml project itself, which are not ours to copy."""
 CEREMONY = ROOT / "plugins/zkml_halo2/native/srs/tests/fixtures/powersOfTau28_hez_final_08.ptau"
 
-pytestmark = pytest.mark.plugin("zkml_halo2")
 installed = all(importlib.util.find_spec(name) for name in ("balance_zkml_prover", "balance_zkml_verifier"))
 native = pytest.mark.skipif(not installed, reason="the native halves of balance-zkml are not built")
 

@@ -91,7 +91,12 @@ impl<'a> Reader<'a> {
 
     /// Takes a list of at most `limit` signed integers of up to 64 bits.
     pub fn words(&mut self, limit: usize) -> Result<Vec<i64>, Error> {
-        (0..self.count(limit)?).map(|_| self.word()).collect()
+        let count = self.count(limit)?;
+        let mut words = Vec::with_capacity(count); // each takes at least one byte of those that are left
+        for _ in 0..count {
+            words.push(self.word()?);
+        }
+        Ok(words)
     }
 
     fn word(&mut self) -> Result<i64, Error> {

@@ -92,7 +92,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> bool {
 
 /// Reads a structure from untrusted bytes; refuses all that is not the canonical encoding of an admissible model.
 ///
-/// Memory is at most about twelve times the number of bytes, and in no case grows with announced sizes.
+/// Memory is at most about nine times the number of bytes and 32 MiB for nodes; it never grows with announced sizes.
 pub fn read_structure(data: &[u8]) -> Result<Model, Error> {
     if data.len() > MAX_BYTES {
         return Err(Error::new(format!("a structure of {} bytes exceeds the {MAX_BYTES} allowed", data.len())));
