@@ -1,4 +1,4 @@
-"""Checking a proof that was published: by its id on a chain, by its bundle from a storage, and one against the other."""
+"""Checking a published proof: its id on a chain, its bundle from a storage, and one against the other."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def verify_published(
     storage_settings: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> Published:
-    """Fetch a proof by what the chain says of it, check it here, and compare; raises InvalidProof where they differ."""
+    """Fetch a proof as the chain names it, check it here, and compare; raises InvalidProof where they differ."""
     if not re.fullmatch(r"[0-9a-f]{64}", proof_id):
         raise ConfigError(
             f"{proof_id[:80]!r} is not a proof's id",
-            hint="an id has 64 hex digits; `balance verify BUNDLE` takes files",
+            hint="an id has 64 hex digits; without --chain a file is taken",
         )
     adapter: ChainAdapter = registry.create("chains", chain, chain_settings)
     store: Storage = registry.create("storage", storage, storage_settings)

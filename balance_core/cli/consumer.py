@@ -65,8 +65,8 @@ def verify(
 ) -> None:
     """Check a proof in a fresh process, from the bundle alone, and say what it proves.
 
-    With --chain the proof is named by its id: its bundle is fetched by the address that the chain has, checked here, and
-    compared with what the chain says.
+    With --chain the proof is named by its id: its bundle is fetched by the address that the chain has, checked here,
+    and compared with what the chain says.
     """
     if chain is not None:
         _verify_published(bundle, chain, storage, setting, limits=given.limits(timeout, memory, None), json=json)

@@ -48,7 +48,9 @@ class Interface:
         self.functions = {str(one["name"]): one for one in abi if one["type"] == "function"}
         self._events = [one for one in abi if one["type"] == "event"]
         self._errors = [one for one in abi if one["type"] == "error"]
-        self.constructor = next((one for one in abi if one["type"] == "constructor"), {"inputs": []})
+        self.constructor: Mapping[str, Any] = next(
+            (one for one in abi if one["type"] == "constructor"), {"inputs": []}
+        )
 
     @cached_property
     def _events_by_topic(self) -> dict[bytes, Mapping[str, Any]]:
@@ -60,14 +62,14 @@ class Interface:
 
     def call(self, name: str, *values: Any) -> bytes:
         """Return calldata."""
-        from eth_abi import encode
+        from eth_abi.abi import encode
 
         described = self.functions[name]
         return _keccak(signature(described))[:4] + encode([_type(one) for one in described["inputs"]], values)
 
     def creation(self, code: bytes, *values: Any) -> bytes:
         """Return what creates the contract, with the constructor's arguments behind its code."""
-        from eth_abi import encode
+        from eth_abi.abi import encode
 
         return code + encode([_type(one) for one in self.constructor["inputs"]], values)
 
@@ -107,7 +109,7 @@ class Interface:
 
 
 def _decode(described: Sequence[Mapping[str, Any]], data: bytes) -> tuple[Any, ...]:
-    from eth_abi import decode
+    from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 
     try:
@@ -126,6 +128,6 @@ def _bytes(value: Any) -> bytes:
 
 
 def _keccak(text: str) -> bytes:
-    from eth_utils import keccak
+    from eth_utils.crypto import keccak
 
     return bytes(keccak(text.encode("ascii")))

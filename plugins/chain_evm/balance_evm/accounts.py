@@ -94,7 +94,7 @@ class RemoteAccount(Account):
 def read_transaction(data: bytes) -> tuple[dict[str, Any], str]:
     """Return what a signed transaction of type 2 says, and who signed it."""
     from eth_account import Account as Library
-    from eth_account.typed_transactions import TypedTransaction
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
     from hexbytes import HexBytes
 
     found = TypedTransaction.from_bytes(HexBytes(data)).as_dict()
@@ -167,10 +167,11 @@ def _local(text: str, otherwise: str) -> LocalAccount:
     from eth_account import Account as Library
 
     digits = text.removeprefix("0x")
+    refusal = ConfigError(otherwise)
+    if len(digits) != 64:
+        raise refusal
     try:
-        if len(digits) != 64:
-            raise ValueError
         account: LocalAccount = Library.from_key(bytes.fromhex(digits))
     except Exception:  # noqa: BLE001 - and its text may repeat the key
-        raise ConfigError(otherwise) from None
+        raise refusal from None
     return account

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from balance_core.chain import (
     Answer,
     Attestation,
-    Challenge,
     ChainEvent,
     ChainRecord,
     ChainRef,
+    Challenge,
     Claim,
     ProofRecord,
     Revocation,

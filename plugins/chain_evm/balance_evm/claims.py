@@ -49,6 +49,8 @@ class EvmClaims(SupportsClaims):
         """Demand the proof of a claim and pay the bond that it asks for."""
 
         def build(read: Chronicle) -> Transaction:
+            if challenge.challenger != read.identity(self.writer.account.address):
+                raise Rejected(f"the challenge is by {challenge.challenger}, and this account writes for another")
             answer, claim = self.answer_name(read, challenge.proof_id), self._claim(read, challenge.proof_id).claim
             data = interfaces.registry().call("challenge", answer)
             what = f"challenging {challenge.proof_id[:16]}"

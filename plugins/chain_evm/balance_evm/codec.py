@@ -11,7 +11,7 @@ from balance_core.records import Registration, SetupTrust, Trust
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from balance_core.chain import ProofRecord
+    from balance_core.chain import Claim, ProofRecord
     from balance_core.signing import SigningKey
 
 _TRUSTS = (Trust.CEREMONY, Trust.TRANSPARENT, Trust.INSECURE_TEST)
@@ -81,7 +81,7 @@ def registration(values: Mapping[str, Any]) -> Registration:
     )
 
 
-def said_struct(record: ProofRecord) -> tuple[bytes, bytes, bytes]:
+def said_struct(record: ProofRecord | Claim) -> tuple[bytes, bytes, bytes]:
     """Return what a proof says, as three digests."""
     return tuple(map(bytes.fromhex, (record.context, record.inputs_digest, record.statement_digest)))  # type: ignore[return-value]  # three of them
 
@@ -115,6 +115,6 @@ def is_binding(public: str, signature: bytes, account: str, chain_id: int, regis
 
 
 def _keccak(data: bytes) -> bytes:
-    from eth_utils import keccak
+    from eth_utils.crypto import keccak
 
     return bytes(keccak(data))

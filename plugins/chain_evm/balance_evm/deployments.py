@@ -11,6 +11,7 @@ from balance_core.errors import ConfigError
 from balance_core.files import locked, read_limited, write_whole
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 _MAX_BYTES = 2**20
@@ -60,6 +61,6 @@ class DeploymentFile:
         """Replace the file."""
         write_whole(self.path, (found.model_dump_json(indent=2) + "\n").encode())
 
-    def deploying(self):  # type: ignore[no-untyped-def]  # a context manager of `files`
+    def deploying(self) -> AbstractContextManager[bool]:
         """Hold the right to deploy."""
         return locked(self.path.with_suffix(".lock"))

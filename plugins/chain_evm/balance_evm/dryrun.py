@@ -1,7 +1,7 @@
 """A chain inside this process, for trying out what transactions would do and cost: nothing is sent anywhere.
 
-It speaks the JSON-RPC that the rest of this plugin speaks, on top of pyrevm, which is the EVM that nodes use, too. Gas
-is what its rules take, to the unit; they are those of Cancun, and newer ones ask more for a few operations.
+It speaks the JSON-RPC that the rest of this plugin speaks, on top of pyrevm, which is the EVM that nodes use, too.
+Gas is what its rules take, to the unit; they are those of Cancun, and newer ones ask more for a few operations.
 """
 
 from __future__ import annotations
@@ -91,11 +91,11 @@ class DryRun(Rpc):
     def _time(self) -> int:
         return quantity(self._blocks[-1]["timestamp"]) if self._blocks else 0
 
-    def _block(self, which: str, _full: bool = False) -> dict[str, Any] | None:  # noqa: FBT001, FBT002 - as nodes have it
+    def _block(self, which: str, _full: bool = False) -> dict[str, Any] | None:
         number = len(self._blocks) - 1 if which in {"latest", "pending"} else quantity(which)
         return self._blocks[number] if number < len(self._blocks) else None
 
-    def _block_by_hash(self, name: str, _full: bool = False) -> dict[str, Any] | None:  # noqa: FBT001, FBT002
+    def _block_by_hash(self, name: str, _full: bool = False) -> dict[str, Any] | None:
         return next((block for block in self._blocks if block["hash"] == name), None)
 
     def _get_logs(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ class DryRun(Rpc):
         return hex(gas)
 
     def _send(self, raw: str) -> str:
-        from eth_utils import keccak
+        from eth_utils.crypto import keccak
 
         data = bytes.fromhex(raw.removeprefix("0x"))
         found, sender = read_transaction(data)
@@ -246,7 +246,8 @@ class World:
         block = BlockEnv(number=number, timestamp=time, gas_limit=_CALL_GAS)
         evm = EVM(env=Env(cfg=CfgEnv(chain_id=CHAIN_ID), block=block))
         for address, held in self.accounts.items():
-            evm.insert_account_info(address, AccountInfo(balance=held.balance, nonce=held.nonce, code=held.code))
+            info: Any = AccountInfo  # its stub leaves the balance out
+            evm.insert_account_info(address, info(balance=held.balance, nonce=held.nonce, code=held.code))
         for (address, key), value in self.slots.items():
             # pyrevm reads what it replaces: taken back, that reading leaves neither account nor slot warm.
             before = evm.snapshot()

@@ -115,7 +115,10 @@ class Journal:
     def _read(self, where: str, value: object) -> list[Sent]:
         with self._open() as journal:
             rows = journal.execute(f"SELECT * FROM sent {where}", (value,)).fetchall()  # noqa: S608 - our own text
-        return [Sent(*row[:5], int(row[5]), row[6], int(row[7]), int(row[8]), row[9]) for row in rows]
+        return [
+            Sent(name, nonce, raw, target, data, int(value), gas, int(max_fee), int(priority_fee), at)
+            for name, nonce, raw, target, data, value, gas, max_fee, priority_fee, at in rows
+        ]
 
     def call(self, registry: str, key: str) -> Call | None:
         """Return what an idempotency key stood for."""

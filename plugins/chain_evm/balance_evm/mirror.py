@@ -220,5 +220,6 @@ class Mirror:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    told = None if row[9] is None else json.loads(row[9])
-    return Entry(*row[:7], json.loads(row[7]), bool(row[8]), told)
+    place, previous, block, name, time, tx, position, log, canonical, told = row
+    event = None if told is None else json.loads(told)
+    return Entry(place, previous, block, name, time, tx, position, json.loads(log), bool(canonical), event)

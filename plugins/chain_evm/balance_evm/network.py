@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from balance_core.errors import ChainError, ConfigError
 from balance_core.workspace import Workspace
-from balance_evm.abi import Interface
 from balance_evm.deployments import DeploymentFile
 from balance_evm.mirror import Mirror
 from balance_evm.rpc import Rpc, RpcRefused, quantity
@@ -19,6 +18,7 @@ from balance_evm.rpc import Rpc, RpcRefused, quantity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from balance_evm.abi import Interface
     from balance_evm.settings import EvmSettings
 
 _INSTANCE_DIGITS = 16
@@ -61,7 +61,7 @@ class Network:
         if wanted is not None and found != wanted:
             raise ConfigError(
                 f"the node {self.rpc.name} is on chain {found}, and not on {wanted}",
-                hint=f"give the address of a node of chain {wanted}, or -o chain.chain_id={found} if you mean that one",
+                hint=f"give a node of chain {wanted}: -o chain.rpc_url=URL; or -o chain.chain_id={found}",
             )
         return found
 

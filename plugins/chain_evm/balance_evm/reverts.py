@@ -76,7 +76,7 @@ def _reason(data: bytes, verifier: Interface) -> str:
 
 
 def _plain(data: bytes) -> str:
-    from eth_abi import decode
+    from eth_abi.abi import decode
 
     try:
         if data[:4] == _ERROR:
@@ -136,6 +136,6 @@ _MESSAGES: dict[str, Callable[[Mapping[str, Any]], _Words]] = {
     "TooLate": lambda v: (f"it is too late: the deadline was at {v['deadline']}", None),
     "TooEarly": lambda v: (f"it is too early: the deadline is at {v['deadline']}", "settle it then"),
     "AlreadyProven": lambda _: ("the answer has been proven, so there is nothing to claim", None),
-    "NothingToWithdraw": lambda v: (f"nothing is owed to {v['account']}", None),
+    "NotOwed": lambda v: (f"{v['owed']} wei are owed to {v['account']}, and no more", None),
     "PaymentFailed": lambda v: (f"{v['to']} does not take the payment", "withdraw to another address"),
 }

@@ -74,11 +74,11 @@ class Rpc:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _ask(self, method: str, params: tuple[Any, ...]) -> Any:
+    def _ask(self, method: Any, params: tuple[Any, ...]) -> Any:
         import requests
 
         try:
-            answer = self._provider.make_request(method, list(params))  # type: ignore[arg-type]  # a plain string
+            answer = self._provider.make_request(method, list(params))
         except requests.exceptions.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status in _RETRIED_STATUS:
@@ -99,13 +99,13 @@ class Rpc:
             raise _Away("it does not speak JSON-RPC") from None
         if not isinstance(answer, dict):
             raise _Away("it does not speak JSON-RPC")
-        error = answer.get("error")
-        if isinstance(error, dict) and error.get("code") in _OVERLOADED:
-            raise _Away(f"it is overloaded: {str(error.get('message'))[:100]}")
+        said = answer.get("error")
+        if isinstance(said, dict) and said.get("code") in _OVERLOADED:
+            raise _Away(f"it is overloaded: {str(said.get('message'))[:100]}")
         return answer
 
 
-class _Away(Exception):  # noqa: N818 - never leaves this module
+class _Away(Exception):
     """The node did not answer; asking again may help."""
 
 

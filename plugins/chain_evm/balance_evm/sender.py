@@ -1,8 +1,8 @@
 """Sending transactions: once each, in order, by any number of processes with one account.
 
 A transaction is signed with a number (nonce) of its own and kept in the journal before a node sees it. Whatever
-happens then (a crash, a node that forgets, a chain that goes back), the journal's bytes are sent again until the chain
-has taken that number: by the number, a transaction cannot take effect twice.
+happens then (a crash, a node that forgets, a chain that goes back), the journal's bytes are sent again until the
+chain has taken that number: by the number, a transaction cannot take effect twice.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Sender:
                 raise
 
     def _sign(self, transaction: Transaction, gas: int, offered: Fees, nonce: int) -> Sent:
-        from eth_utils import keccak
+        from eth_utils.crypto import keccak
 
         to = {} if transaction.target is None else {"to": transaction.target}
         raw = self.account.sign(
@@ -138,7 +138,7 @@ class Sender:
         return quantity(self.rpc.call("eth_getTransactionCount", self.account.address, "latest"))
 
     def _next_nonce(self) -> int:
-        """Return the number that neither the chain, the node's queue nor the journal has; the caller holds the lock."""
+        """Return the number that neither chain, queue nor journal has; the caller holds the lock."""
         taken = self.mined()
         queued = quantity(self.rpc.call("eth_getTransactionCount", self.account.address, "pending"))
         live = self.journal.behind(taken)

@@ -25,7 +25,7 @@ class Word(TypedDict):
 
 def typed(word: Word, chain_id: int, registry: str) -> dict[str, Any]:
     """Return the whole message in the form of eth_signTypedData_v4, for one registry on one chain."""
-    from eth_utils import to_checksum_address
+    from eth_utils.address import to_checksum_address
 
     def fields(*pairs: tuple[str, str]) -> list[dict[str, str]]:
         return [{"name": name, "type": kind} for name, kind in pairs]

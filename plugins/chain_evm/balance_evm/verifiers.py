@@ -51,7 +51,7 @@ class Checkable:
     @property
     def key(self) -> bytes:
         """The adapter's key."""
-        from eth_utils import keccak
+        from eth_utils.crypto import keccak
 
         return bytes(keccak(self.material))
 
@@ -135,7 +135,7 @@ def bind(chain: EvmChain, model: Model, wanted: Checkable, cid: str) -> Model:
         return model
     pair = deployed(chain, wanted)
     adapter = interfaces.interface(wanted.adapter)
-    prepare = adapter.call("prepare", wanted.material, True)  # noqa: FBT003 - keep it as code on the chain
+    prepare = adapter.call("prepare", wanted.material, True)
     chain.writer.perform(Transaction("telling the verifier of the circuit", pair.adapter, prepare))
     call = interfaces.registry().call("bindVerifier", model.name, pair.adapter, wanted.key, cid)
     chain.writer.perform(Transaction("binding the model to its verifier", chain.network.registry, call))

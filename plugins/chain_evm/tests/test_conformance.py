@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from balance_evm import codec
+from functools import cache
+from pathlib import Path
 
+import pytest
+from balance_evm import codec, interfaces, verifiers
+from balance_evm.compile import compile_source
+from balance_evm.sender import Transaction
+
+from balance_core import cid
+from balance_core.testing.chain import ChainConformance
 from balance_core.testing.claims import ClaimsConformance
 
 from .chain_town import PEOPLE, deployed, variable
@@ -48,9 +55,41 @@ class TestEvm(ClaimsConformance):
         del town
         return {}
 
+    def opened(self, town, number=0, **changes):
+        """Bind the model to a verifier that believes what it is told: it is claims that are tried here."""
+        record, claim = super().opened(town, number, **changes)
+        chain = town.chains["alice"]
+        model = chain.model(chain.chronicle(), record.registration_id)
+        oracle = verifiers.create(chain, "the tests' verifier", oracle_code())
+        data = interfaces.registry().call("bindVerifier", model.name, oracle, bytes(32), cid.of_bytes(b"key"))
+        chain.writer.perform(Transaction("binding", chain.network.registry, data))
+        return record, claim
+
+    @classmethod
+    def prove(cls, town, record):
+        chain = town.chains["alice"]
+        model = chain.model(chain.chronicle(), record.registration_id)
+        said = codec.said_struct(record)
+        evidence = (b"", b"\x01", [int.from_bytes(digest, "big") for digest in said])
+        data = interfaces.registry().call("verify", model.name, said, record.bundle, evidence)
+        chain.writer.perform(Transaction("verifying", chain.network.registry, data))
+
     @classmethod
     def pass_time(cls, town, seconds):
         del town
         rpc = NODE["url"].rpc()
         rpc.call("evm_increaseTime", seconds)
         rpc.call("evm_mine")
+
+
+@cache
+def oracle_code():
+    props = Path(__file__).parent / "contracts" / "Props.sol"
+    return compile_source("Oracle", props.read_text())
+
+
+class TestEvmWithKeys(ChainConformance):
+    """Accounts that write for the users' own signing keys, which registrations and bundles name."""
+
+    chain = "evm"
+    place_settings = TestEvm.place_settings

@@ -70,10 +70,10 @@ class TestReorg:
         node, chain = own_node
         first, second = registration(), registration("letters")
         chain.register(first, key="1")
-        kept = [event for event in chain.events()][-1]
+        kept = list(chain.events())[-1]
         ref = chain.register(second, key="2")
         submitted = chain.submit(proof(second, 1), key="3")
-        cursor = [event for event in chain.events()][-1].cursor
+        cursor = list(chain.events())[-1].cursor
         assert chain.status(ref) is Finality.FINAL
         node.rpc().call("anvil_reorg", 2, [])
         told = list(chain.events(cursor))
@@ -118,7 +118,8 @@ class TestReorg:
 
 
 class TestNode:
-    def test_a_node_that_is_away_is_waited_for(self, home, tmp_path):
+    @pytest.mark.usefixtures("home")
+    def test_a_node_that_is_away_is_waited_for(self, tmp_path):
         port, state = free_port(), tmp_path / "state.json"
         node = Anvil(port=port, state=state).start()
         node.fund(PEOPLE["alice"].address)
@@ -138,7 +139,8 @@ class TestNode:
             node.stop()
 
     @pytest.mark.slow
-    def test_a_node_that_is_away_for_half_a_minute_is_waited_for(self, home, tmp_path):
+    @pytest.mark.usefixtures("home")
+    def test_a_node_that_is_away_for_half_a_minute_is_waited_for(self, tmp_path):
         node = Anvil(state=tmp_path / "state.json").start()
         node.fund(PEOPLE["alice"].address)
         chain = EvmChain(settings(node, patience_seconds=60.0))
@@ -153,26 +155,30 @@ class TestNode:
             back.join()
             node.stop()
 
-    def test_a_node_that_stays_away_is_an_error_that_says_where(self, home):
+    @pytest.mark.usefixtures("home")
+    def test_a_node_that_stays_away_is_an_error_that_says_where(self):
         chain = EvmChain(settings(Anvil(), patience_seconds=0.3))
-        with pytest.raises(ChainUnreachable, match="127.0.0.1") as caught:
+        with pytest.raises(ChainUnreachable, match=r"127\.0\.0\.1") as caught:
             chain.register(registration(), key="1")
         assert "rpc_url" in caught.value.hint
 
-    def test_what_may_be_secret_in_an_address_is_not_shown(self, home):
-        secret = "http://user:hunter2@127.0.0.1:9/v3/topsecret?key=topsecret"
-        chain = EvmChain(settings(Anvil(), rpc_url=secret, patience_seconds=0.1))
+    @pytest.mark.usefixtures("home")
+    def test_what_may_be_secret_in_an_address_is_not_shown(self):
+        address = "http://user:hunter2@127.0.0.1:9/v3/topsecret?key=topsecret"
+        chain = EvmChain(settings(Anvil(), rpc_url=address, patience_seconds=0.1))
         with pytest.raises(ChainUnreachable) as caught:
             chain.registration("0" * 64)
         assert "hunter2" not in str(caught.value)
         assert "topsecret" not in str(caught.value)
 
-    def test_another_chain_than_the_pinned_one_is_refused(self, node, home):
+    @pytest.mark.usefixtures("home")
+    def test_another_chain_than_the_pinned_one_is_refused(self, node):
         chain = EvmChain(settings(node, chain_id=1))
         with pytest.raises(ConfigError, match="is on chain 31337, and not on 1"):
             chain.register(registration(), key="1")
 
-    def test_a_chain_without_registry_says_how_to_get_one(self, node, home):
+    @pytest.mark.usefixtures("home")
+    def test_a_chain_without_registry_says_how_to_get_one(self, node):
         with pytest.raises(ConfigError, match="no registry") as caught:
             EvmChain(settings(node)).registration("0" * 64)
         assert "balance evm deploy" in caught.value.hint
@@ -212,7 +218,8 @@ class TestNode:
 
 
 class TestTransactions:
-    def test_an_account_without_money_is_told_where_to_send_some(self, node, home, monkeypatch):
+    @pytest.mark.usefixtures("home")
+    def test_an_account_without_money_is_told_where_to_send_some(self, node, monkeypatch):
         poor = Account.create()
         monkeypatch.setenv("BALANCE_TEST_POOR", poor.key.hex())
         chain = EvmChain(settings(node, key_variable="BALANCE_TEST_POOR"))
@@ -220,7 +227,8 @@ class TestTransactions:
             deploy_registry(chain)
         assert poor.address.lower() in caught.value.hint
 
-    def test_ceilings_hold_before_anything_is_sent(self, node, home):
+    @pytest.mark.usefixtures("home")
+    def test_ceilings_hold_before_anything_is_sent(self, node):
         for changes, words in (
             ({"max_cost_ether": 0.000001}, "ceiling is 1e-06 ether"),
             ({"max_fee_gwei": 0.000001}, "ceiling is 1e-06"),
@@ -231,7 +239,8 @@ class TestTransactions:
                 deploy_registry(chain)
             assert chain.writer.journal.behind(0) == []
 
-    def test_the_price_is_told_before_a_transaction_is_sent(self, node, home):
+    @pytest.mark.usefixtures("home")
+    def test_the_price_is_told_before_a_transaction_is_sent(self, node):
         chain, told = EvmChain(settings(node)), []
         chain.writer.sender.tell = lambda quote: told.append((quote, len(chain.writer.journal.behind(0))))
         deploy_registry(chain)
@@ -284,7 +293,9 @@ class TestTransactions:
         with Anvil() as node:
             sender = waiting(node, home)
             with sender.journal.sending():
-                lost = sender._sign(Transaction("lost", PEOPLE["bob"].address.lower(), b"", 5), 21000, fees(sender), 0)
+                lost = sender._sign(
+                    Transaction("lost", PEOPLE["bob"].address.lower(), b"", 5), 21000, fees(sender), 0
+                )
                 sender.journal.add(lost)
             after = sender.send(Transaction("after", PEOPLE["bob"].address.lower(), b"", 6))
             assert after.nonce == 1
@@ -306,13 +317,15 @@ def fees(sender):
 
 
 class TestKeys:
-    def test_a_missing_key_says_which_variable(self, node, home):
+    @pytest.mark.usefixtures("home")
+    def test_a_missing_key_says_which_variable(self, node):
         chain = EvmChain(settings(node, key_variable="BALANCE_TEST_NONE", registry="0x" + "12" * 20))
         with pytest.raises(ConfigError, match="BALANCE_TEST_NONE"):
             _ = chain.writer
 
     @pytest.mark.parametrize("text", ["0x12", "zz" * 32, "0" * 64, "f" * 64])
-    def test_what_is_no_key_is_not_repeated(self, node, home, monkeypatch, text):
+    @pytest.mark.usefixtures("home")
+    def test_what_is_no_key_is_not_repeated(self, node, monkeypatch, text):
         monkeypatch.setenv("BALANCE_TEST_BAD", text)
         with pytest.raises(ConfigError) as caught:
             _ = EvmChain(settings(node, key_variable="BALANCE_TEST_BAD")).writer
@@ -332,7 +345,8 @@ class TestKeys:
             _ = EvmChain(settings(node, keystore=home / "key.json")).writer
         assert "horse" not in str(caught.value)
 
-    def test_a_signer_keeps_the_key(self, home):
+    @pytest.mark.usefixtures("home")
+    def test_a_signer_keeps_the_key(self):
         with Anvil() as node:
             address = PEOPLE["carol"].address.lower()
             node.fund(address)
