@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+import httpcore
 import httpx
 
 from balance_core.errors import ConfigError, StorageError, StorageUnreachable
+from balance_ipfs.transport import Clock, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,11 +58,12 @@ class Call:
 class Answer:
     """An answer whose body is taken piece by piece."""
 
-    def __init__(self, call: Call, response: httpx.Response) -> None:
+    def __init__(self, call: Call, response: httpx.Response, clock: Clock) -> None:
         self.status = response.status_code
         self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._call = call
         self._response = response
+        self._clock = clock
         self._chunks = response.iter_raw()
         self._rest = memoryview(b"")
 
@@ -70,12 +73,11 @@ class Answer:
             taken = bytes(self._rest[:size])
             self._rest = self._rest[size:]
             return taken
-        with explained(self._call):
+        with explained(self._call), self._clock.limit(self._call.seconds):
             return b"".join(self._pieces(size))
 
     def _pieces(self, size: int) -> Iterator[memoryview]:
         """Yield what came already and then what comes, and keep what is too much; nothing is copied."""
-        deadline = time.monotonic() + self._call.seconds
         while True:
             piece = self._rest[:size]
             self._rest = self._rest[size:]
@@ -86,8 +88,6 @@ class Answer:
             self._rest = memoryview(next(self._chunks, b""))
             if not self._rest:
                 return
-            if time.monotonic() > deadline and len(self._rest) < size:
-                raise _too_slow(self._call)
 
     def all(self, *, limit: int) -> bytes:
         """Return the whole body; raises StorageError if it has more bytes than the limit."""
@@ -120,6 +120,7 @@ class Web:
         self._retries = retries
         self._ca_file = ca_file
         self._allow_redirects = allow_redirects
+        self._clock = Clock()
         self._lock = threading.Lock()
         self._made: httpx.Client | None = None
 
@@ -128,7 +129,7 @@ class Web:
             if self._made is None:
                 # What `trust_env` would bring: a proxy that sees the node's RPC, and passwords out of .netrc.
                 self._made = httpx.Client(
-                    verify=self._certificates(),
+                    transport=Transport(self._certificates(), self._clock),
                     trust_env=False,
                     follow_redirects=False,
                     headers={"user-agent": "balance-ipfs", "accept-encoding": "identity"},
@@ -164,8 +165,7 @@ class Web:
     @contextlib.contextmanager
     def ask(self, call: Call, body: Iterable[bytes] | None = None) -> Iterator[Answer]:
         """Make a call once and lend its answer."""
-        response = self._send(call, body)
-        answer = Answer(call, response)
+        answer = Answer(call, self._send(call, body), self._clock)
         try:
             yield answer
         finally:
@@ -174,7 +174,7 @@ class Web:
     @contextlib.contextmanager
     def handed_over(self, call: Call) -> Iterator[Answer]:
         """Make a call once and hand over its answer: with status 200 the caller closes it, unless an error comes."""
-        answer = Answer(call, self._send(call, None))
+        answer = Answer(call, self._send(call, None), self._clock)
         try:
             yield answer
         except BaseException:
@@ -187,7 +187,7 @@ class Web:
         client = self._client()
         url = call.url
         for _ in range(_MAX_REDIRECTS + 1):
-            with explained(call):
+            with explained(call), self._clock.limit(call.seconds):
                 request = client.build_request(
                     call.method,
                     url,
@@ -230,33 +230,26 @@ def _undisguised(call: Call, response: httpx.Response) -> httpx.Response:
     return response
 
 
-def _too_slow(call: Call) -> StorageUnreachable:
-    return StorageUnreachable(
-        f"{call.who} sent too little in {call.seconds:g} s",
-        hint=call.hint or "wait longer with -o storage.timeout=SECONDS, or use another gateway",
-    )
-
-
 @contextlib.contextmanager
 def explained(call: Call) -> Iterator[None]:
     """Turn the client's errors into typed ones with a hint."""
     try:
         yield
-    except httpx.ConnectError as error:
+    except httpcore.ConnectError as error:
         raise _unconnected(call, error) from error
-    except httpx.TimeoutException as error:
-        what = "take what is sent" if isinstance(error, httpx.WriteTimeout) else "answer"
+    except httpcore.TimeoutException as error:
+        what = "take what is sent" if isinstance(error, httpcore.WriteTimeout) else "answer"
         raise StorageUnreachable(
             f"{call.who} did not {what} within {call.seconds:g} s",
             hint=call.hint or "wait longer with -o storage.timeout=SECONDS",
         ) from error
-    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+    except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise StorageError(f"{call.who} cannot be asked: {plain(str(error))}", hint=call.hint) from error
-    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpx.HTTPError, httpx.StreamError, OSError) as error:
         raise BrokeOff(f"the connection to {call.who} broke off: {_reason(error)}", hint=call.hint) from error
 
 
-def _unconnected(call: Call, error: httpx.ConnectError) -> StorageUnreachable:
+def _unconnected(call: Call, error: httpcore.ConnectError) -> StorageUnreachable:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__

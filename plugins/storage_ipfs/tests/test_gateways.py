@@ -104,6 +104,19 @@ def many_headers(wire, _):
         wire.send(b"x: " + bytes(1000).replace(b"\0", b"x") + b"\r\n")
 
 
+def endless_promises(wire, _):
+    while True:
+        wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
+def trickling_headers(wire, _):
+    wire.send(b"HTTP/1.1 200 OK\r\nx: ")
+    while True:
+        wire.send(b"x")
+        time.sleep(0.05)
+
+
 LIES = (altered, padded, cut, swapped, empty, page, wrong_length)
 FAULTS = (
     endless,
@@ -116,6 +129,8 @@ FAULTS = (
     broken,
     no_http,
     many_headers,
+    endless_promises,
+    trickling_headers,
 )
 
 
