@@ -6,19 +6,15 @@ Only typer is imported here. What a command needs is imported when it runs, so t
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import typer.exceptions
 
-from balance_core.cli import consumer, doctor, execute, keys, ledger, plugins, provider, srs, storage
+from balance_core.cli import consumer, doctor, execute, interrupts, keys, ledger, plugins, provider, srs, storage
 from balance_core.cli.groups import GroupWithPlugins
 from balance_core.errors import EXIT_CRASH, EXIT_INTERRUPTED, BalanceError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 DEBUG_VARIABLE = "BALANCE_DEBUG"
 """Set by `--debug`: errors then show their traceback."""
@@ -65,13 +61,8 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit with the code of what happened."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.install()
     sys.exit(invoke(sys.argv[1:]))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Treat a polite request to end like Ctrl-C, so that nothing is left running."""
-    raise KeyboardInterrupt
 
 
 def invoke(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from balance_core.cli.interrupts import raise_if_lost
 from balance_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Display:
 
     @hookimpl
     def stage_started(self, stage: StageStart) -> None:
-        """Name the stage that begins."""
+        """Name the stage that begins; raises Interrupted where none should begin any more."""
+        raise_if_lost()
         if self._live:
             with self._lock:
                 sys.stderr.write(f"{_CLEAR_LINE}  {stage.stage:<8} {_TITLES.get(stage.stage, '')}")

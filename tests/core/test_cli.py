@@ -120,6 +120,32 @@ def test_an_interrupt_exits_with_130(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_while_a_class_is_made_exits_with_130_too(number):
+    script = f"""
+import sys
+from balance_core.cli import main
+from balance_core.workspace import Workspace
+Workspace.default = lambda: exec("import os, signal; os.kill(os.getpid(), signal.{number})")
+sys.argv = ["balance", "srs", "list"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_that_a_callback_lost_ends_the_command_at_its_next_stage(monkeypatch):
+    from balance_core.cli import interrupts
+    from balance_core.cli.display import Display
+    from balance_core.runs import StageStart
+
+    Display(quiet=True).stage_started(StageStart(run_id="r", stage="convert"))
+    monkeypatch.setattr(interrupts, "_seen", True)
+    with pytest.raises(KeyboardInterrupt):
+        Display(quiet=True).stage_started(StageStart(run_id="r", stage="convert"))
+
+
 def test_a_plugin_brings_a_command_group_that_is_imported_when_named(install, capsys):
     install(
         "extra",
