@@ -54,6 +54,12 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 before it",
     )
 
+    @classmethod
+    @override
+    def warm_up(cls, stage: str) -> None:
+        super().warm_up(stage)
+        native.load(prover=True)
+
     @property
     @override
     def key_binds_weights(self) -> bool:

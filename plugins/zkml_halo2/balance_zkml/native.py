@@ -7,7 +7,7 @@ order. Both modules raise ValueError with one line that says what is wrong.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,14 @@ class Verified:
     structure_digest: str
     inputs: list[list[int]]
     outputs: list[list[int]]
+
+
+def load(*, prover: bool) -> None:
+    """Import a native half, if it is installed."""
+    with suppress(ToolNotFound):
+        if prover:
+            _prover()
+        _verifier()
 
 
 def use_threads(count: int) -> None:

@@ -30,6 +30,8 @@ class Halo2Verifier(Verifier):
         del stage
         import balance_core.integer.encoding  # noqa: F401
 
+        native.load(prover=False)
+
     @override
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
         from balance_core.srs import Parameters
