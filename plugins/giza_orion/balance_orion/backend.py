@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PLAN_PART = "plan"
 NOTES = (
     "not zero-knowledge: inputs are public, and the weights are public numbers of the program",
-    "96 bits rest on a conjecture, doubted near capacity: the Johnson bound gives 61, and 96 with queries=140",
+    "96 bits rest on a conjecture that is doubted near capacity; 59 are proven (queries=140: 100 and 72)",
 )
 
 
@@ -86,20 +86,22 @@ class OrionBackend(IntegerProofBackend):
 
     @override
     def make_keys(self, integer: IntegerModel, job: Job) -> Keys:
-        from balance_orion import plan, stage
+        from balance_orion import plan
         from balance_orion.cost import cost
         from balance_orion.generator import generate
+        from balance_orion.machine import TooLarge
         from balance_orion.native import verifier
 
         job.progress("writing the Cairo program")
         try:
             program = generate(integer)
-        except stage.TooLarge as error:
+        except TooLarge as error:
             raise _refused(str(error)) from error
         found = cost(program)
         if found.problem is not None:
             raise _refused(found.problem)
         data = program.to_bytes()
+        conjectured, johnson = verifier().security_bits(self.settings.queries)
         key = ProgramKey(bytes(verifier().program_hash(data)), self.settings.queries)
         return Keys(
             key={PROGRAM_PART: key.to_bytes()},
@@ -110,6 +112,8 @@ class OrionBackend(IntegerProofBackend):
                 "words": len(program.words),
                 "range_checks": len(program.check_sources),
                 "queries": self.settings.queries,
+                "security_bits_conjectured": int(conjectured),
+                "security_bits_johnson": int(johnson),
                 **{f"rows_{name}": count for name, count in sorted(found.rows.items())},
             },
         )

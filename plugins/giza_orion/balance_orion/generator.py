@@ -38,7 +38,7 @@ _LOCALS = 5
 def generate(model: IntegerModel) -> Program:
     """Return the program of a model with its weights.
 
-    Raises ConfigError for a model without weights, and `stage.TooLarge` for a layer that no loop can take.
+    Raises ConfigError for a model without weights, and `machine.TooLarge` for a layer that no loop can take.
     """
     if len(model.weights) != len(model.weight_nodes):
         raise ConfigError("a program holds the weights: this integer model has none")

@@ -20,6 +20,10 @@ BUILTINS = ("output", "range_check")
 AP, FP = 0, 1
 
 
+class TooLarge(ValueError):
+    """Code that does not fit an instruction's reach."""
+
+
 class Operand(NamedTuple):
     """A cell relative to a register."""
 
@@ -40,7 +44,7 @@ def _word(
 ) -> int:
     for offset in (dst.offset, op0.offset, off2):
         if not -REACH <= offset < REACH:
-            raise ValueError(f"offset {offset} is out of an instruction's reach")
+            raise TooLarge("a layer needs cells farther apart than an instruction can reach")
     flags = dst.register | op0.register << 1 | op1 << 2 | res << 5 | pc << 7 | ap << 10 | opcode << 12
     return (dst.offset + REACH) | (op0.offset + REACH) << 16 | (off2 + REACH) << 32 | flags << 48
 

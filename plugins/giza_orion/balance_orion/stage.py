@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from balance_orion import machine
-from balance_orion.machine import AP, FP, REACH, Operand
+from balance_orion.machine import AP, FP, REACH, Operand, TooLarge
 
 if TYPE_CHECKING:
     from balance_orion.body import Body, Column, Op, Ref
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 ARGUMENTS = {"frame": -6, "program": -5, "output": -4, "check": -3}
 """Where a stage finds its arguments, from fp."""
 TOP = Operand(AP, 0)
-
-
-class TooLarge(ValueError):
-    """A stage that does not fit an instruction's reach."""
 
 
 @dataclass
