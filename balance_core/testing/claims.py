@@ -15,6 +15,7 @@ from balance_core.testing.chain import ChainConformance
 
 if TYPE_CHECKING:
     from balance_core.chain import ChainRef
+    from balance_core.records import Registration
     from balance_core.testing.town import Town
 
 
@@ -22,7 +23,7 @@ class ClaimsConformance(ChainConformance):
     """What a chain promises that `SupportsClaims`: its cases, and those of every chain.
 
     In the cases alice claims, bob is the judge and carol challenges. A chain that checks proofs itself overrides
-    `terms` and `prove`; one whose time can be moved overrides `pass_time`.
+    `terms`, `make_ready` and `prove`; one whose time can be moved overrides `pass_time`.
     """
 
     window: ClassVar[int] = 4
@@ -38,6 +39,11 @@ class ClaimsConformance(ChainConformance):
     def terms(cls, town: Town) -> dict[str, Any]:
         """Return what the claims of the cases say beside the answer."""
         return {"judges": (town.keys["bob"],), "quorum": 1}
+
+    @classmethod
+    def make_ready(cls, town: Town, registration: Registration) -> None:
+        """Do what it takes before claims under a registration are accepted; by default nothing."""
+        del town, registration
 
     @classmethod
     def prove(cls, town: Town, record: ProofRecord) -> None:
@@ -56,6 +62,7 @@ class ClaimsConformance(ChainConformance):
         """Return a claim of alice's that is on the chain, and the proof of it, which is not."""
         registration = town.registration()
         town.put(registration)
+        self.make_ready(town, registration)
         record = self.record(town, number)
         claim = self.claim_of(town, record, **changes)
         town.put(claim)

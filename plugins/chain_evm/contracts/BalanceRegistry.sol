@@ -306,7 +306,7 @@ contract BalanceRegistry is IBalanceRegistry, EIP712, ReentrancyGuard {
     function claim(Claim calldata claim_) external payable returns (bytes32 answer) {
         bytes32 id;
         (answer, id) = _answer(claim_.model, claim_.said);
-        _active(claim_.model);
+        if (_active(claim_.model).verifier == address(0)) revert NoVerifier(claim_.model);
         ClaimState storage c = _claims[answer];
         if (c.status != ClaimStatus.None) revert AnswerCountsOnce(answer, c.sequence);
         ProofState storage p = _proofs[answer];

@@ -304,6 +304,7 @@ interface IBalanceRegistry {
     // ---------------------------------------------------------------- claims
 
     /// @notice Opens a claim with its bond: by the owner of an active model, once for each answer.
+    /// @dev The model must have its verifier: one that is named after a challenge could be made to say yes.
     function claim(Claim calldata claim_) external payable returns (bytes32 answer);
 
     /// @notice Demands the proof of a claim, in time, with the challenger's bond.

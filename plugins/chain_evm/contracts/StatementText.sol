@@ -82,51 +82,66 @@ library StatementText {
         return abi.encodePacked(tensor.head, _numbers(values, tensor.low, tensor.high), tensor.tail);
     }
 
-    /// @dev Writes behind the free memory, which nothing else claims meanwhile.
+    /// @dev Writes behind the free memory, which nothing else claims meanwhile: each number and a comma, the last comma
+    /// is taken back. In assembly, because pictures have many numbers.
     function _numbers(uint256[] calldata values, int256 low, int256 high) private pure returns (bytes memory text) {
-        uint256 start;
+        uint256 order = R;
+        uint256 exact = EXACT;
+        uint256 failure = 0;
         assembly ("memory-safe") {
+            let half := shr(1, order)
+            let source := values.offset
+            let limit := add(source, shl(5, values.length))
             text := mload(0x40)
-            start := add(text, 0x20)
-        }
-        uint256 end = start;
-        unchecked {
-            for (uint256 i = 0; i < values.length; ++i) {
-                uint256 size = values[i];
-                if (size >= R) revert IProofVerifier.InvalidProof("a public value is not reduced");
-                bool negative = size > R / 2;
-                if (negative) size = R - size;
-                int256 value = negative ? -int256(size) : int256(size);
-                if (value < low || value > high) revert IProofVerifier.InvalidProof("a public value is out of range");
-                if (i != 0) end = _put(end, ",");
-                if (size >= EXACT) end = _put(end, '"');
-                if (negative) end = _put(end, "-");
-                end = _decimal(end, size);
-                if (size >= EXACT) end = _put(end, '"');
+            let start := add(text, 0x20)
+            let end := start
+            for {} lt(source, limit) { source := add(source, 0x20) } {
+                let size := calldataload(source)
+                let value := size
+                if gt(size, half) {
+                    if iszero(lt(size, order)) {
+                        failure := 1
+                        break
+                    }
+                    size := sub(order, size)
+                    value := sub(0, size)
+                }
+                if or(slt(value, low), sgt(value, high)) {
+                    failure := 2
+                    break
+                }
+                let quoted := iszero(lt(size, exact))
+                if quoted {
+                    mstore8(end, 34) // quotation mark
+                    end := add(end, 1)
+                }
+                if slt(value, 0) {
+                    mstore8(end, 45) // minus
+                    end := add(end, 1)
+                }
+                let first := end
+                end := add(end, 1)
+                for { let power := 10 } iszero(lt(size, power)) { power := mul(power, 10) } { end := add(end, 1) }
+                let place := end
+                for {} gt(place, add(first, 1)) {} {
+                    place := sub(place, 1)
+                    mstore8(place, add(48, mod(size, 10)))
+                    size := div(size, 10)
+                }
+                mstore8(first, add(48, size))
+                if quoted {
+                    mstore8(end, 34)
+                    end := add(end, 1)
+                }
+                mstore8(end, 44) // comma
+                end := add(end, 1)
             }
+            let length := sub(end, start)
+            if length { length := sub(length, 1) }
+            mstore(text, length)
+            mstore(0x40, and(add(end, 0x1f), not(0x1f)))
         }
-        assembly ("memory-safe") {
-            mstore(text, sub(end, start))
-            mstore(0x40, and(add(end, 0x3f), not(0x1f)))
-        }
-    }
-
-    function _put(uint256 start, bytes1 character) private pure returns (uint256 end) {
-        assembly ("memory-safe") {
-            mstore8(start, byte(0, character))
-            end := add(start, 1)
-        }
-    }
-
-    function _decimal(uint256 start, uint256 value) private pure returns (uint256 end) {
-        assembly ("memory-safe") {
-            end := add(start, 1)
-            for { let power := 10 } iszero(lt(value, power)) { power := mul(power, 10) } { end := add(end, 1) }
-            for { let place := end } gt(place, start) {} {
-                place := sub(place, 1)
-                mstore8(place, add(48, mod(value, 10)))
-                value := div(value, 10)
-            }
-        }
+        if (failure == 1) revert IProofVerifier.InvalidProof("a public value is not reduced");
+        if (failure == 2) revert IProofVerifier.InvalidProof("a public value is out of range");
     }
 }

@@ -55,15 +55,14 @@ class TestEvm(ClaimsConformance):
         del town
         return {}
 
-    def opened(self, town, number=0, **changes):
+    @classmethod
+    def make_ready(cls, town, registration):
         """Bind the model to a verifier that believes what it is told: it is claims that are tried here."""
-        record, claim = super().opened(town, number, **changes)
         chain = town.chains["alice"]
-        model = chain.model(chain.chronicle(), record.registration_id)
+        model = chain.model(chain.chronicle(), registration.registration_id)
         oracle = verifiers.create(chain, "the tests' verifier", oracle_code())
         data = interfaces.registry().call("bindVerifier", model.name, oracle, bytes(32), cid.of_bytes(b"key"))
         chain.writer.perform(Transaction("binding", chain.network.registry, data))
-        return record, claim
 
     @classmethod
     def prove(cls, town, record):

@@ -122,6 +122,13 @@ def test_terms_that_the_core_refuses_are_refused(office, proof, changes):
     refused("BadTerms", lambda: office.claim(bad))
 
 
+def test_a_claim_needs_the_verifier_that_would_answer_it(office):
+    """Otherwise its owner could name one that says yes when somebody has put his bond at stake."""
+    bare = office.registration(name="bare")
+    office.register(bare)
+    refused("NoVerifier", lambda: office.claim(office.claim_record(office.proof(bare))))
+
+
 def test_what_was_not_claimed_cannot_be_challenged_or_settled(office, proof):
     for act in (office.challenge, office.settle):
         refused("UnknownClaim", lambda act=act: act(office.answer(proof)))
