@@ -131,6 +131,64 @@ def test_a_handed_over_line_is_accepted_with_equal_terms_only(office, oracle):
     refused("UnknownModel", lambda: office.register(office.next_version(offered), "alice"))
 
 
+def test_versions_follow_each_other_under_one_name(office):
+    record = office.registration()
+    office.register(record)
+    refused("WrongName", lambda: office.register(office.next_version(record, name="other")))
+    for version in (1, 3):
+        refused("WrongVersion", lambda version=version: office.register(office.next_version(record, version=version)))
+    refused("UnknownModel", lambda: office.register(office.next_version(record, previous="77" * 32)))
+    office.register(office.next_version(record))
+    refused("NotActive", lambda: office.register(office.next_version(record, circuit_id="c9" * 32)))
+
+
+def test_a_line_is_not_handed_to_who_uses_its_name(office):
+    mine = office.registration()
+    offered = office.next_version(mine, provider=office.key("bob"))
+    office.register(mine)
+    office.register(offered)
+    office.register(office.registration("bob"), "bob")
+    refused("NameTaken", lambda: office.register(offered, "bob"))
+    again = office.next_version(mine, provider=office.key("bob"), circuit_id="c9" * 32)
+    refused("NameTaken", lambda: office.register(again))
+
+
+def test_a_proposal_that_was_overtaken_is_void(office):
+    mine = office.registration()
+    office.register(mine)
+    offers = [office.next_version(mine, provider=office.key(who)) for who in ("bob", "carol")]
+    for offer in offers:
+        office.register(offer)
+    own = office.next_version(mine)
+    office.register(own)
+    for offer, who in zip(offers, ("bob", "carol"), strict=True):
+        refused("NotActive", lambda offer=offer, who=who: office.register(offer, who))
+    assert office.registry.get("newest", office.model(mine)) == office.model(own)
+
+
+def test_a_rejected_proposal_is_void(office):
+    mine = office.registration()
+    office.register(mine)
+    offered = office.next_version(mine, provider=office.key("bob"))
+    office.register(offered)
+    refused("NotOwner", lambda: office.registry.send(office.address("carol"), "revoke", office.model(offered), ""))
+    office.registry.send(office.address("bob"), "revoke", office.model(offered), "")
+    refused("RevokedForever", lambda: office.register(offered, "bob"))
+
+
+def test_who_handed_a_line_on_has_no_say_in_it(office):
+    mine = office.registration()
+    offered = office.next_version(mine, provider=office.key("bob"))
+    for who in ("alice", "alice", "bob"):
+        office.register(mine if who == "alice" and not office.models else offered, who)
+    for model in (office.model(mine), office.model(offered)):
+        refused(
+            "NotOwner",
+            lambda model=model: office.registry.send(office.address("alice"), "revoke", model, ""),
+        )
+    office.registry.send(office.address("bob"), "revoke", office.model(mine), "")
+
+
 def test_commitment_covers_every_term(office, oracle):
     record = raw(office.registration().registration_id)
     base = office.terms(

@@ -102,7 +102,7 @@ def test_numbers_are_reduced(value):
 
 
 def test_a_picture_is_read_for_less_gas_than_its_proof_takes():
-    """With 800 public values ezkl's contract takes 2.1 million; reading them as a statement adds less than a third."""
+    """Ezkl's contract takes 2.1 million for 800 public values; reading them as a statement adds less than a third."""
     picture = Tensor(name="image", shape=(784,), integers=tuple(n % 256 for n in range(784)), denominator=256)
     scores = Tensor(name="scores", shape=(10,), integers=tuple(range(-50000, 50000, 10000)))
     statement = Statement(circuit_id="00" * 32, context="11" * 32, inputs=(picture,), outputs=(scores,))
