@@ -110,11 +110,16 @@ class Anvil:
     """A running node, on the loopback only; use it as a context manager."""
 
     def __init__(
-        self, *, port: int | None = None, state: Path | None = None, arguments: tuple[str, ...] = ()
+        self,
+        *,
+        port: int | None = None,
+        state: Path | None = None,
+        accounts: int = 0,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.port = free_port() if port is None else port
         self.state = state
-        self._arguments = arguments
+        self._arguments = (*arguments, "--accounts", str(accounts))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -129,7 +134,7 @@ class Anvil:
     def start(self) -> Self:
         """Start it and wait until it answers; raises ToolFailed where it ends at once."""
         # The limit of gas for a transaction is that of main networks: what is too large there is so here.
-        command = [str(binary()), "--host", "127.0.0.1", "--port", str(self.port), "--accounts", "0", "--silent"]
+        command = [str(binary()), "--host", "127.0.0.1", "--port", str(self.port), "--silent"]
         command += ["--enable-tx-gas-limit", *self._arguments]
         if self.state is not None:
             self.state.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 import weakref
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balance_core.errors import ChainError, ConfigError
+from balance_core.files import read_limited, write_whole
 from balance_core.workspace import Workspace
 from balance_evm.deployments import DeploymentFile
 from balance_evm.mirror import Mirror
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from balance_evm.settings import EvmSettings
 
 _INSTANCE_DIGITS = 16
+_MAX_PIN_BYTES = 32
 _SCANNED = 100_000
 """A chain of so few blocks is read from its first one; otherwise the registry's first block is looked for."""
 
@@ -57,8 +60,15 @@ class Network:
     def chain_id(self) -> int:
         """The chain's number; raises ConfigError for another than was asked for."""
         found = quantity(self.rpc.call("eth_chainId"))
-        wanted = None if self.settings.dry_run else self.settings.chain_id
-        if wanted is not None and found != wanted:
+        if self.settings.dry_run:
+            return found
+        pin = self.folder / "nodes" / f"{hashlib.sha256(self.settings.rpc_url.encode()).hexdigest()[:32]}.chain"
+        wanted = self.settings.chain_id
+        if wanted is None and pin.exists():
+            wanted = int(read_limited(pin, max_size=_MAX_PIN_BYTES, what="pinned chain"))
+        if wanted is None:
+            write_whole(pin, str(found).encode())
+        elif found != wanted:
             raise ConfigError(
                 f"the node {self.rpc.name} is on chain {found}, and not on {wanted}",
                 hint=f"give a node of chain {wanted}: -o chain.rpc_url=URL; or -o chain.chain_id={found}",

@@ -11,6 +11,10 @@ from balance_core.errors import ChainError, ChainUnreachable, ConfigError
 if TYPE_CHECKING:
     from web3 import HTTPProvider
 
+MAX_ANSWER_BYTES = 256 * 2**20
+"""Longest answer that is read."""
+_ANSWER_TIMES = 6
+"""How many times the limit of a single reading an answer may take as a whole."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OVERLOADED = frozenset({-32005, -32016, -32097})
@@ -40,9 +44,12 @@ class Rpc:
     def _provider(self) -> HTTPProvider:
         from web3 import HTTPProvider
 
+        from balance_evm.limited import session
+
         # Retrying is done here, where it is known how long the user is ready to wait.
         options = {"timeout": self.timeout, "allow_redirects": False}
-        return HTTPProvider(self.url, request_kwargs=options, exception_retry_configuration=None)
+        limited = session(max_bytes=MAX_ANSWER_BYTES, seconds=_ANSWER_TIMES * self.timeout)
+        return HTTPProvider(self.url, request_kwargs=options, session=limited, exception_retry_configuration=None)
 
     @property
     def name(self) -> str:

@@ -237,4 +237,5 @@ def _says(error: RpcRefused, words: tuple[str, ...]) -> bool:
 
 
 def _log_quote(quote: Quote) -> None:
-    log.info("%s", quote)
+    # A warning, so that it is seen where nobody set up logging: money is about to be spent.
+    log.warning("%s", quote)

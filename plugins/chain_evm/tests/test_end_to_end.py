@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -295,6 +296,18 @@ def test_another_key_or_other_words_are_refused(published):
         published.check(key=b"\x55" * 32)
     with pytest.raises(Rejected):
         published.verify(model=b"\x55" * 32)
+
+
+def test_a_reader_needs_no_compiler(published, monkeypatch):
+    """What the pinned compiler makes of a known source is known, and is what was deployed here."""
+    source = verifiers.exporter(published.bundle.proof.backend)
+    wanted = verifiers.checkable(source, published.bundle.key, published.bundle.registration.registration)
+    contract = published.chain.network.view(published.model.terms["verifier"], interfaces.verifier(), "verifier")
+    runtime = published.chain.network.code(contract)
+    assert verifiers.compiled(published.chain, wanted).endswith(runtime)
+    assert verifiers.KNOWN_CODE[wanted.name] == hashlib.sha256(runtime).hexdigest()
+    monkeypatch.setattr(verifiers, "compiled", None)
+    published.chain.examine(published.record, published.bundle)
 
 
 def test_a_verifier_that_says_yes_to_everything_is_found_out(published, monkeypatch):

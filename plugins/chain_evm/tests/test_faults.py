@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import threading
 import time
 
@@ -17,7 +19,7 @@ from balance_evm.sender import Sender, Transaction
 from eth_account import Account
 
 from balance_core import cid
-from balance_core.chain import Finality, ProofRecord
+from balance_core.chain import Attestation, Finality, ProofRecord
 from balance_core.errors import ChainError, ChainUnreachable, ConfigError, Rejected, Reverted
 from balance_core.records import Registration, SetupTrust, Trust
 
@@ -63,6 +65,32 @@ def own_node(home):
         chain = EvmChain(settings(node))
         deploy_registry(chain)
         yield node, chain
+
+
+@contextlib.contextmanager
+def served(answer):
+    """Answer every request on the loopback with the same bytes."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class TestReorg:
@@ -176,6 +204,28 @@ class TestNode:
         chain = EvmChain(settings(node, chain_id=1))
         with pytest.raises(ConfigError, match="is on chain 31337, and not on 1"):
             chain.register(registration(), key="1")
+
+    @pytest.mark.usefixtures("home")
+    def test_the_first_chain_of_a_node_is_pinned(self, node, monkeypatch):
+        assert EvmChain(settings(node)).network.chain_id == 31337
+        honest = Rpc.call
+
+        def elsewhere(self, method, *params, **options):
+            return "0x1" if method == "eth_chainId" else honest(self, method, *params, **options)
+
+        monkeypatch.setattr(Rpc, "call", elsewhere)
+        with pytest.raises(ConfigError, match="is on chain 1, and not on 31337"):
+            _ = EvmChain(settings(node)).network.chain_id
+        assert EvmChain(settings(node, chain_id=1)).network.chain_id == 1
+
+    @pytest.mark.usefixtures("home")
+    @pytest.mark.parametrize("answer", [b"x" * 5_000_000, b"[]", b"{}", b"", b"\xff\xfe", b'{"result": "0xzz"}'])
+    def test_whatever_a_node_answers_is_a_typed_error(self, answer, monkeypatch):
+        monkeypatch.setattr("balance_evm.rpc.MAX_ANSWER_BYTES", 1_000_000)
+        with served(answer) as url:
+            chain = EvmChain(settings(Anvil(), rpc_url=url, patience_seconds=0.2))
+            with pytest.raises(ChainError):
+                chain.registration("0" * 64)
 
     @pytest.mark.usefixtures("home")
     def test_a_chain_without_registry_says_how_to_get_one(self, node):
@@ -347,16 +397,37 @@ class TestKeys:
 
     @pytest.mark.usefixtures("home")
     def test_a_signer_keeps_the_key(self):
-        with Anvil() as node:
-            address = PEOPLE["carol"].address.lower()
-            node.fund(address)
-            node.rpc().call("anvil_impersonateAccount", address)
-            other = PEOPLE["dave"].address.lower()
-            chain = EvmChain(settings(node, signer_url=node.url, account=other))
-            assert chain.writer.account.address == other
-            # The node knows no such key, so that it refuses to sign with it.
-            with pytest.raises(ChainError):
-                deploy_registry(chain)
+        with Anvil(accounts=1) as node:
+            chain = EvmChain(settings(node, signer_url=node.url))
+            deploy_registry(chain)
+            of = registration(provider=codec.identity_of(chain.writer.account.address))
+            chain.register(of, key="1")
+            record = proof(of, 1)
+            chain.submit(record, key="2")
+            word = {"proof_id": record.proof_id, "statement_digest": record.statement_digest, "valid": True}
+            chain.attest(Attestation(**word, validator=of.provider), key="3")
+            assert [event.type for event in chain.events()] == ["registered", "submitted", "attested"]
+
+    @pytest.mark.usefixtures("home")
+    def test_a_signer_that_signs_something_else_is_noticed(self, node, monkeypatch):
+        honest, other = Rpc.call, PEOPLE["bob"]
+
+        def lying(self, method, *params, **options):
+            if method != "eth_signTransaction":
+                return honest(self, method, *params, **options)
+            asked = {name: value for name, value in params[0].items() if name not in {"from", "type"}}
+            numbers = {name: value if name == "data" else int(value, 16) for name, value in asked.items()}
+            return "0x" + bytes(other.sign_transaction({**numbers, "value": 1, "type": 2}).raw_transaction).hex()
+
+        monkeypatch.setattr(Rpc, "call", lying)
+        chain = EvmChain(settings(node, signer_url=node.url, account=other.address.lower()))
+        with pytest.raises(ChainError, match="signed another transaction"):
+            deploy_registry(chain)
+
+    @pytest.mark.usefixtures("home")
+    def test_a_signer_without_accounts_says_so(self, node):
+        with pytest.raises(ConfigError, match="the signer has 0 accounts"):
+            _ = EvmChain(settings(node, signer_url=node.url)).writer
 
     def test_nothing_shows_a_key(self):
         account = KeyAccount(PEOPLE["alice"])
