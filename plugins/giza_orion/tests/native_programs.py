@@ -133,6 +133,20 @@ def segments():
     return code
 
 
+def hashed():
+    """Output the first word of Poseidon's permutation of three numbers, one of which is range-checked."""
+    code = Assembler(("output", "range_check", "poseidon"))
+    code.hint(3, 3, 0)
+    code.grow(3)
+    for offset in range(3):
+        code.load((FP, offset), code.pointer("poseidon"), offset)
+    code.load((FP, 0), code.pointer("range_check"), 0)
+    code.encode((AP, 0), code.pointer("poseidon"), (FP, 3), 1 << 11 | 1 << 14)
+    code.load((AP, -1), code.pointer("output"), 0)
+    code.finish({"output": 1, "range_check": 1, "poseidon": 6})
+    return code
+
+
 def number(word):
     """A word as a number, those near the prime as negative ones."""
     value = int.from_bytes(word, "little")

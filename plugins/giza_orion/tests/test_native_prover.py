@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from .native_programs import Assembler, countdown, number, product, segments
+from .native_layout import Layout
+from .native_programs import Assembler, countdown, hashed, number, product, segments
 
 prover = pytest.importorskip("balance_orion_prover", reason="the native wheels are not built")
 processor = pytest.importorskip("balance_orion_prover.processor")
@@ -120,6 +121,17 @@ def test_progress_names_the_phases_and_the_answer_has_their_seconds():
     ]
     assert set(begun) < set(answer["seconds"])
     assert answer["rows"] == run(code, tape(6, 9))["rows"]
+
+
+def test_the_rows_counted_beforehand_are_those_of_the_proof():
+    code = hashed()
+    answer = prover.prove(code.program, code.hints, tape(3, 4, 5), queries=70)
+    layout = Layout(answer["proof"])
+    sizes = [name for name in layout.fields if name.startswith("claim.") and name.endswith(".log_size")]
+    claimed = {name.split(".")[1]: layout.get(name) for name in sizes}
+    claimed["memory_id_to_big"] = layout.get("claim.memory_id_to_big.0")
+    counted = {name: max(16, count) for name, count in answer["rows"].items() if name != "output_builtin"}
+    assert {name: max(4, (count - 1).bit_length()) for name, count in counted.items()} == claimed
 
 
 def test_an_exception_in_progress_ends_the_proof_and_the_next_one_works():

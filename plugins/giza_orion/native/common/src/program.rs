@@ -20,7 +20,7 @@ const PRIME: Felt = [1, 0, 0, 0, 0, 0, 17, 0x0800_0000];
 /// What runs before `main`, with the two words that depend on the program left out (`None`):
 /// `ap += n_builtins; call rel main; jmp rel 0`. stwo-cairo's verifier demands the same words.
 const HEADER: [Option<u64>; 6] =
-    [Some(0x4078_0017_fff7_fff), None, Some(0x1104_8001_8001_8000), None, Some(0x1078_0017_fff7_fff), Some(0)];
+    [Some(0x0407_8001_7fff_7fff), None, Some(0x1104_8001_8001_8000), None, Some(0x0107_8001_7fff_7fff), Some(0)];
 
 /// A builtin whose pointers `main` receives and returns, in the order in which Cairo lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn program() -> Program {
-        let mut felts: Vec<Felt> = [0x4078_0017_fff7_fff, 2, 0x1104_8001_8001_8000, 4, 0x1078_0017_fff7_fff, 0, 7]
+        let mut felts: Vec<Felt> = [0x0407_8001_7fff_7fff, 2, 0x1104_8001_8001_8000, 4, 0x0107_8001_7fff_7fff, 0, 7]
             .into_iter()
             .map(from_u64)
             .collect();

@@ -1,7 +1,8 @@
 //! Makes proofs of false statements that stwo-cairo 1.3.0's own verifier accepts: the fixtures of the verifier's tests.
 //!
-//! `forge KIND FILE` writes one proof. The run is honest, the first output word is raised by one after the trace was
-//! written, and the look-up argument, which then no longer adds up, is balanced where nothing binds the prover:
+//! `forge KIND FILE PROGRAM TAPE` writes one proof, of a program that takes all of its tape before its first word. The
+//! run is honest, the first output word is raised by one after the trace was written, and the look-up argument, which
+//! then no longer adds up, is balanced where nothing binds the prover:
 //!
 //! - `total`: in the sum of the table of large values, which is not compared with the sums of the table's parts;
 //! - `orphan`: in the sum of a component that the claim does not have.
