@@ -13,8 +13,7 @@ from balance_core.integer.operations import Add, ArgMax, Conv2d, MatMul, Max, Re
 from balance_orion.body import Column
 from balance_orion.emitter import Emitter, Knowledge, Value
 from balance_orion.kernels import KERNELS, conv2d, lookup, matmul, mul, packing
-from balance_orion.kernels.linear import Block
-from balance_orion.layers import WORD, Step, is_renaming, steps_for
+from balance_orion.layers import STEPS, WORD, Step, is_renaming, steps_for
 from balance_orion.witness import reduced
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from balance_core.integer.model import IntegerModel
     from balance_orion.body import Ref
+    from balance_orion.kernels.linear import Block
     from balance_orion.kernels.packing import Lanes
 
 LARGEST_BODY = 24_000
@@ -107,7 +107,7 @@ def _unroll(shop: Shop, members: Sequence[int], steps: Sequence[Step], size: int
     trial = Emitter(shop.known, 1)
     run_steps(trial, steps, {}, np.zeros(1, dtype=np.int64))
     each = max(1, len(trial.body.ops))
-    if size * each <= LARGEST_UNROLLED // 8:
+    if size * each <= LARGEST_UNROLLED // 64:
         return size
     reads = _reads(shop, members)
     shape = shop.model.facts[members[0]].shape
@@ -127,11 +127,14 @@ def _reads(shop: Shop, members: Sequence[int]) -> list[np.ndarray]:
             view = shop.known.views.get(operand)
             if operand in inside or view is None:
                 continue
+            steady = view.space == "constant"
+            if steady and (view.addresses == view.addresses[0]).all():
+                continue
             if isinstance(node.operation, (Sum, Max, ArgMax)):
                 chosen = reduced(node.operation, shop.model.facts[operand].shape)
             else:
                 chosen = _spread(shop.known, operand, place)[:, None]
-            reads.append(view.addresses[chosen])
+            reads.append(chosen if steady else view.addresses[chosen])
     return reads
 
 
@@ -278,7 +281,7 @@ def _packed_block(
     shop: Shop, block: Block, weights: np.ndarray, x: int, how: tuple[Lanes, _Tail, Sequence[Step]]
 ) -> list[Part]:
     """Choose between weights in the code, all lanes in one turn, and weights in the data, a group of lanes a turn."""
-    lanes, tail, _ = how
+    lanes, tail, steps = how
     turns, terms = block.x.shape
     count = weights.shape[1]
     groups = -(-count // lanes.per_element)
@@ -286,18 +289,15 @@ def _packed_block(
     added = tail.added[block.result]
     steady = bool((added == added[:1]).all())
     reads = terms if turns > 1 else 0
-    in_code = turns * (reads + 2 * terms * groups) + WORD * (reads + 3 * terms * groups)
-    in_data = turns * groups * (reads + 3 * terms) + WORD * (4 * terms + terms * groups)
+    each = 12 + sum(STEPS.get(type(shop.model.nodes[step.node].operation), 0) for step in steps)
+    in_code = turns * (reads + 2 * terms * groups) + WORD * (reads + 3 * terms * groups + each * count)
+    in_data = turns * groups * (reads + 3 * terms) + WORD * (4 * terms + terms * groups + each * width)
     body = reads + 2 * terms * groups + 12 * count
     if steady and body <= LARGEST_BODY and (in_code <= in_data or groups == 1):
         return [_in_code(shop, block, weights, x, how)]
-    parts = []
-    even = count - count % width
-    for start, stop, lanes_each in ((0, even, width), (even, count, count - even)):
-        if start < stop:
-            some = Block(block.moving, block.x, block.y[:, start:stop], block.result[:, start:stop])
-            parts.append(_in_data(shop, some, weights[:, start:stop], (x, lanes_each), how))
-    return parts
+    # The last group takes lanes of the one before, if there are too few: they come out alike twice.
+    starts = np.minimum(np.arange(groups) * width, count - width)
+    return [_in_data(shop, block, weights, (x, starts[:, None] + np.arange(width)), how)]
 
 
 def _in_code(shop: Shop, block: Block, weights: np.ndarray, x: int, how: tuple[Lanes, _Tail, Sequence[Step]]) -> Part:
@@ -327,19 +327,15 @@ def _in_code(shop: Shop, block: Block, weights: np.ndarray, x: int, how: tuple[L
 
 
 def _in_data(
-    shop: Shop, block: Block, weights: np.ndarray, x: tuple[int, int], how: tuple[Lanes, _Tail, Sequence[Step]]
+    shop: Shop, block: Block, weights: np.ndarray, x: tuple[int, np.ndarray], how: tuple[Lanes, _Tail, Sequence[Step]]
 ) -> Part:
-    """A group of lanes in a turn, with the weights in the program's data; `x` is the tensor and lanes of a group."""
+    """A group of lanes in a turn, with weights in the program's data; `x` is the tensor, and each group's lanes."""
     lanes, tail, steps = how
-    tensor, width = x
+    tensor, picked = x
     code = shop.known.code
     rows, terms = block.x.shape
-    groups = weights.shape[1] // width
-    packed = [
-        lanes.join(weights[k, group * width : (group + 1) * width].tolist())
-        for group in range(groups)
-        for k in range(terms)
-    ]
+    groups, width = picked.shape
+    packed = [lanes.join(row[group].tolist()) for group in picked for row in weights]
     place = code.store(packed)
     e = Emitter(shop.known, rows * groups)
     offset = shop.known.views[tensor].offset
@@ -353,11 +349,10 @@ def _in_data(
     total = packing.accumulate(e, pairs)
     constants = tail.added[block.result] + offset * weights.sum(axis=0)[None, :]
     shifts = [
-        lanes.join([lanes.shift(int(constant)) for constant in row[group * width : (group + 1) * width]])
-        for row in constants
-        for group in range(groups)
+        lanes.join([lanes.shift(int(constant)) for constant in row[group]]) for row in constants for group in picked
     ]
-    chosen = list(block.result.reshape(rows * groups, width).T)
+    elements = block.result[:, picked].reshape(rows * groups, width)
+    chosen = list(elements.T)
     shift: Ref | int = shifts[0]
     if len(set(shifts)) > 1:
         used = shifts
@@ -367,7 +362,7 @@ def _in_data(
         shift = e.body.load(Column("data", code.store(used) + where, min(used), max(used)))
     values = packing.unpack(e, lanes, total, shift, chosen)
     results = [run_steps(e, steps, {tail.node: value}, at) for value, at in zip(values, chosen, strict=True)]
-    return Part(e, block.result.reshape(rows * groups, width), results)
+    return Part(e, elements, results)
 
 
 def _plain_parts(shop: Shop, head: int, steps: Sequence[Step], block: Block, tensors: Sequence[int]) -> list[Part]:

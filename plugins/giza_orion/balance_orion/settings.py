@@ -15,7 +15,7 @@ class OrionSettings(ProvingSettings):
     queries: Annotated[
         Literal[70, 140],
         Field(
-            description="queries of a proof: 70 give 96 bits under the usual conjecture and 59 proven up to the Johnson "
+            description="queries of a proof: 70 give 96 bits under the usual conjecture, 59 proven up to the Johnson "
             "bound; 140 give 100 and 72, with proofs of nearly twice the size"
         ),
     ] = 70
