@@ -123,9 +123,10 @@ def test_an_interrupt_exits_with_130(monkeypatch, capsys):
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_while_a_class_is_made_exits_with_130_too(number):
     script = f"""
-import sys
+import signal, sys
 from balance_core.cli import main
 from balance_core.workspace import Workspace
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
 Workspace.default = lambda: exec("import os, signal; os.kill(os.getpid(), signal.{number})")
 sys.argv = ["balance", "srs", "list"]
 main()

@@ -88,6 +88,15 @@ def test_runs_killed_at_twenty_moments_leave_nothing_and_the_next_completes(fold
         assert (bundle.parent / "receipt.json").exists() or bundle.stat().st_size > 0
 
 
+@pytest.fixture
+def interruptible():
+    """Let runs be interrupted where the tests run in the background, and ignore interrupts themselves."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("later", [0.0, 0.1, 0.5])
 def test_an_interrupt_stops_the_whole_tree_at_once(folder, later):
     process = start(folder, 1)
