@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
 from balance_core.chain_state import Event, decide
-from balance_core.contracts import ChainAdapter, ChecksProofs
+from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding
 from balance_core.errors import ChainError, InvalidProof, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
 from balance_evm import NAME, codec, interfaces, typed_data, verifiers
-from balance_evm.chronicle import Chronicle, cursor
+from balance_evm.chronicle import Chronicle, EventsMissing, cursor
 from balance_evm.claims import EvmClaims, verification
 from balance_evm.network import Network
 from balance_evm.sender import Transaction
@@ -39,7 +39,7 @@ ORIGIN = "origin"
 """The cursor before the first entry, which a reader has once the first entry was taken back."""
 
 
-class EvmChain(ChainAdapter, ChecksProofs, Vouches, EvmClaims):
+class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Vouches, EvmClaims):
     """A registry on an EVM chain; any number of processes and threads may use it at the same time."""
 
     api_version = 1
@@ -81,10 +81,22 @@ class EvmChain(ChainAdapter, ChecksProofs, Vouches, EvmClaims):
                 )
                 self._rewinds = rewinds
             entries = self.mirror.behind(self._read.place)
-            told = self._read.extend(entries)
+            try:
+                told = self._read.extend(entries)
+            except EventsMissing:
+                # What a node left out may come next time, or from another node: then all is read again.
+                self.mirror.reset()
+                self._read = None
+                raise
             if told:
                 self.mirror.keep_told(told)
             return self._read
+
+    def diagnose(self) -> Iterator[Finding]:
+        """Try node, chain, registry and account."""
+        from balance_evm.examination import findings
+
+        return findings(self)
 
     # ------------------------------------------------------------------------------------------------ what it tells
 

@@ -47,6 +47,10 @@ _TYPES = {
 }
 
 
+class EventsMissing(ChainError):
+    """The node told of an event and not of those before it."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A registration under its owner's account, with what the chain adds to it."""
@@ -150,7 +154,7 @@ class Chronicle:
         if "sequence" not in values:
             return
         if values["sequence"] != self.sequence + 1:
-            raise ChainError(
+            raise EventsMissing(
                 f"the node left out events of the registry: number {values['sequence']} follows {self.sequence}",
                 hint="use another node, or another block to read from: -o chain.from_block=N",
             )

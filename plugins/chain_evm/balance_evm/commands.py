@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from balance_core.bundle import Bundle
     from balance_core.chain import ChainEvent, ProofRecord
     from balance_evm.chain import EvmChain
@@ -105,54 +103,14 @@ def _trial_key(path: Path) -> str:
 @app.command(epilog="Example: balance evm doctor -o rpc_url=http://127.0.0.1:8545")
 def doctor(setting: SettingOption = None) -> None:
     """Say whether node, chain, registry and account are ready."""
-    from balance_core.errors import BalanceError
-
-    chain = _open(setting, patience_seconds=2.0)
     failed = False
-    for what, look in _examinations(chain):
-        try:
-            typer.echo(f"ok    {what}: {look()}")
-        except BalanceError as error:
-            failed = True
-            typer.echo(f"error {what}: {error.message}")
-            if error.hint:
-                typer.echo(f"      hint: {error.hint}")
+    for finding in _open(setting).diagnose():
+        failed = failed or finding.hint is not None
+        typer.echo(f"{'ok   ' if finding.hint is None else 'error'} {finding.subject}: {finding.found}")
+        if finding.hint is not None:
+            typer.echo(f"      hint: {finding.hint}")
     if failed:
         raise typer.Exit(7)
-
-
-def _examinations(chain: EvmChain) -> Iterator[tuple[str, Any]]:
-    from balance_core.errors import ChainError
-    from balance_evm import fees
-    from balance_evm.artifacts import artifact
-    from balance_evm.rpc import quantity
-
-    network = chain.network
-
-    def registry() -> str:
-        if not artifact("BalanceRegistry").matches(network.code(network.registry)):
-            raise ChainError(f"the contract at {network.registry} is not the registry of this version")
-        return network.registry
-
-    def money() -> str:
-        address = chain.writer.account.address
-        balance = quantity(network.rpc.call("eth_getBalance", address, "latest"))
-        if not balance:
-            raise fees.out_of_funds(address, 0, "any transaction")
-        return f"{address} has {balance / fees.ETHER:.6f} ether"
-
-    def identity() -> str:
-        read = chain.chronicle()
-        return (
-            f"{read.replay.state.length} entries; the account writes as {read.identity(chain.writer.account.address)}"
-        )
-
-    yield "node", lambda: f"{network.rpc.name}, block {quantity(network.rpc.call('eth_blockNumber'))}"
-    yield "chain", lambda: network.instance
-    yield "registry", registry
-    yield "fees", lambda: f"up to {fees.current(network.rpc, chain.settings).max_fee / fees.GWEI:.3g} gwei"
-    yield "account", money
-    yield "log", identity
 
 
 @app.command(epilog="Example: balance evm deploy -o rpc_url=URL")

@@ -120,6 +120,12 @@ class Mirror:
         copy.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?)", (tip.number, tip.hash, rewinds))
         return True
 
+    def reset(self) -> None:
+        """Forget what the chain has, so that it is read again; what it took back is kept."""
+        with locked(self._path.with_suffix(".lock")), self._open() as copy:
+            copy.execute("DELETE FROM entries WHERE canonical = 1")
+            copy.execute("DELETE FROM head")
+
     def _rewind(self, copy: sqlite3.Connection) -> int:
         """Mark entries of blocks that are gone, and return the first block to read again."""
         blocks = copy.execute(

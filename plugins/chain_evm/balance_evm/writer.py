@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from balance_core.records import Registration
 from balance_evm import codec, interfaces
 from balance_evm.accounts import open_account, throwaway
 from balance_evm.journal import Call, Journal
-from balance_evm.reverts import AlreadyRecorded, explained, revert_data
+from balance_evm.reverts import explained, revert_data
 from balance_evm.rpc import RpcRefused
 from balance_evm.sender import Sender, Transaction
 
@@ -116,9 +115,14 @@ class Writer:
         def keep(sent: Sent) -> None:
             self.journal.keep_call(self._registry, key, Call(name, sent.nonce, None))
 
-        with contextlib.suppress(AlreadyRecorded):  # somebody else wrote the same meanwhile
+        refused: Rejected | None = None
+        try:
             self.perform(transaction, kept=keep)
+        except Rejected as error:
+            refused = error  # unless somebody else wrote the same meanwhile
         told = self._chain.chronicle().told.get(name)
+        if told is None and refused is not None:
+            raise refused
         if told is None:
             raise ChainError(
                 f"{transaction.what} is mined, and readers pass it over",

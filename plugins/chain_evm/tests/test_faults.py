@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from balance_evm import codec
@@ -250,6 +251,8 @@ class TestNode:
         reader = EvmChain(settings(node, registry=chain.network.registry))
         with pytest.raises(ChainError, match="left out events"):
             list(reader.events())
+        monkeypatch.setattr(Rpc, "call", honest)
+        assert len(list(reader.events())) == 3
 
     def test_events_that_a_node_delivers_twice_count_once(self, own_node, monkeypatch, tmp_path):
         node, chain = own_node
@@ -268,6 +271,23 @@ class TestNode:
 
 
 class TestTransactions:
+    def test_the_same_call_by_several_at_once_is_one_entry(self, own_node):
+        node, chain = own_node
+        of, record = registration(), proof(registration(), 1)
+        chain.register(of, key="1")
+        start = threading.Barrier(4)
+
+        def send(place):
+            other = EvmChain(settings(node, registry=chain.network.registry))
+            start.wait()
+            # Two of them under one idempotency key, and two under keys of their own.
+            return other.submit(record, key=f"call-{max(place, 1)}")
+
+        with ThreadPoolExecutor(4) as threads:
+            refs = list(threads.map(send, range(4)))
+        assert len({ref.entry for ref in refs}) == 1
+        assert [event.type for event in chain.events()] == ["registered", "submitted"]
+
     @pytest.mark.usefixtures("home")
     def test_an_account_without_money_is_told_where_to_send_some(self, node, monkeypatch):
         poor = Account.create()
