@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_IDLE_SECONDS = 3.0
+"""How long an idle connection is kept: less than servers keep theirs."""
+
+
 class Clock:
     """How long the step may take that a thread is at."""
 
@@ -102,7 +106,13 @@ class Transport(httpx.BaseTransport):
     """Connections kept for further calls, each step on them bounded by the clock."""
 
     def __init__(self, certificates: ssl.SSLContext, clock: Clock) -> None:
-        self._pool = httpcore.ConnectionPool(ssl_context=certificates, network_backend=_Network(clock))
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=certificates,
+            max_connections=None,  # a stream that is open holds one
+            max_keepalive_connections=10,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=_Network(clock),
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the errors are httpcore's own."""

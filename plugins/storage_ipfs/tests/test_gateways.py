@@ -335,6 +335,16 @@ def test_streams_may_be_left_early_and_closed_twice(make):
             assert not stream.read(1)
 
 
+def test_any_number_of_streams_is_open_at_once(make):
+    with Server(honest(BLOCKS)) as server, contextlib.ExitStack() as held:
+        store = make(server.url)
+        streams = [held.enter_context(store.open(ADDRESS, max_size=len(DATA))) for _ in range(30)]
+        for stream in streams:
+            assert stream.read(10) == DATA[:10]
+        for stream in streams:
+            same(stream.read(), DATA[10:])
+
+
 def test_a_probe_tells_trustless_gateways_from_others(make):
     def trustless(asked, wire):
         assert asked.path == "/ipfs/bafkqaaa"
