@@ -18,7 +18,16 @@ from balance_core.records import Registration
 from balance_core.settings import Settings
 from balance_core.workspace import Workspace
 
-TYPES = {"proof-record": "submitted", "attestation": "attested", "revocation": "revoked"}
+TYPES = {
+    "proof-record": "submitted",
+    "attestation": "attested",
+    "revocation": "revoked",
+    "claim": "claimed",
+    "challenge": "challenged",
+    "answer": "answered",
+    "settlement": "settled",
+    "withdrawal": "withdrawn",
+}
 
 
 @cache

@@ -6,6 +6,7 @@ import cheating_backends
 import cheating_chains
 import cheating_others
 import cheating_storage
+import claiming_chains
 import pytest
 from kit_run import Findings, run_kit
 
@@ -48,6 +49,19 @@ for cheat, _ in CHEATS:
 """
 
 
+CLAIMS = """
+from balance_core.testing import ClaimsConformance
+from balance_core.testing.chain import ChainConformance
+from claiming_chains import CHEATS, WINDOW, HonestClaims, pass_time
+
+OTHERS = {name: None for name in dir(ChainConformance) if name.startswith("test_")}
+
+for cheat in (HonestClaims, *(cheat for cheat, _ in CHEATS)):
+    members = {"chain": cheat, "window": WINDOW, "pass_time": staticmethod(pass_time)}
+    others = {} if cheat is HonestClaims else OTHERS
+    globals()[f"Test{cheat.__name__}"] = type(f"Test{cheat.__name__}", (ClaimsConformance,), members | others)
+"""
+"""The cases that all chains share are tried on the honest one only."""
 CONVERTERS = """
 from balance_core.testing import ConverterConformance
 from cheating_others import CONVERTERS
@@ -95,6 +109,12 @@ def chain_findings() -> Findings:
 
 
 @pytest.fixture(scope="module")
+def claim_findings() -> Findings:
+    """What the kit finds in all chains that cheat with claims."""
+    return run_kit(CLAIMS)
+
+
+@pytest.fixture(scope="module")
 def converter_findings() -> Findings:
     """What the kit finds in all converters that cheat."""
     return run_kit(CONVERTERS)
@@ -125,6 +145,15 @@ def test_cheating_storage_is_found_out(cheat, caught, storage_findings: Findings
 @pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_chains.CHEATS))
 def test_cheating_chain_is_found_out(cheat, caught, chain_findings: Findings) -> None:
     check(cheat.__name__, caught, chain_findings, at_least=25)
+
+
+@pytest.mark.parametrize(("cheat", "caught"), by_name(claiming_chains.CHEATS))
+def test_chain_that_cheats_with_claims_is_found_out(cheat, caught, claim_findings: Findings) -> None:
+    check(cheat.__name__, caught, claim_findings, at_least=9)
+
+
+def test_chain_that_is_honest_about_claims_is_not_suspected(claim_findings: Findings) -> None:
+    check("HonestClaims", frozenset(), claim_findings, at_least=35)
 
 
 @pytest.mark.parametrize(("cheat", "caught"), by_name(cheating_others.CONVERTERS))
