@@ -264,6 +264,36 @@ def _about(event: ChainEvent) -> str:
     return ""
 
 
+@app.command(epilog="Example: balance evm attest 3f2a... --storage ipfs")
+def attest(
+    proof: Annotated[str, typer.Argument(help="A proof's id.", show_default=False, metavar="PROOF")],
+    storage: Annotated[str, typer.Option("--storage", help="Where bundles of published proofs lie.")] = "local",
+    setting: SettingOption = None,
+) -> None:
+    """Check a published proof here and sign what came out, as a validator: valid, or invalid and why."""
+    from balance_core.chain import Attestation
+    from balance_core.errors import InvalidProof, Rejected
+    from balance_core.published import verify_published
+
+    chain = _open(setting)
+    found = chain.chronicle().replay.state.proofs.get(proof)
+    if found is None:
+        raise Rejected(f"the proof {proof[:80]!r} has not been submitted", hint="balance evm show")
+    valid = True
+    try:
+        verify_published(proof, chain="evm", chain_settings=chain.settings.model_dump(mode="json"), storage=storage)
+    except InvalidProof as error:
+        valid = False
+        typer.echo(f"it does not verify: {error.message}")
+    _tell(chain)
+    validator = chain.chronicle().identity(chain.writer.account.address)
+    word = Attestation(
+        proof_id=proof, statement_digest=found.record.statement_digest, valid=valid, validator=validator
+    )
+    ref = chain.attest(word, key=f"attest/{proof}/{valid}")
+    typer.echo(f"{validator} says {'valid' if valid else 'invalid'} in {ref.entry}")
+
+
 @app.command(epilog="Example: balance evm bind")
 def bind(setting: SettingOption = None) -> None:
     """Say on the chain that the account writes for your signing key, so that a line can be handed to it."""

@@ -16,11 +16,13 @@ from balance_evm.chain import EvmChain
 from balance_evm.deploy import deploy_registry
 from balance_evm.reverts import explained, revert_data
 from balance_evm.rpc import RpcRefused
+from balance_evm.settings import EvmSettings
 
 import balance_core
 from balance_core import registry
 from balance_core.bundle import Bundle
-from balance_core.chain import ProofRecord
+from balance_core.chain import Answer, Challenge, Claim, Finality, ProofRecord, Withdrawal
+from balance_core.claim_state import ClaimStatus
 from balance_core.cli import invoke
 from balance_core.contracts import ExportsEvmVerifier
 from balance_core.errors import InvalidProof, PluginError, Rejected
@@ -215,6 +217,49 @@ def test_the_commands_show_it(published, capsys):
         assert invoke(["evm", *arguments, *options]) == 0
         assert words in capsys.readouterr().out
     assert invoke(["evm", "show", "0" * 64, *options]) == 7
+
+
+def test_a_challenged_claim_is_answered_by_its_proof(published):
+    """Another digit: claimed with a bond, challenged by a stranger, proven to the contract, both bonds paid out."""
+    run = balance_core.prove(
+        published.record.registration_id, EXAMPLE / "digits.npz", index=1, chain=None, storage=None
+    )
+    bundle, statement = Bundle.read(run.bundle), run.statement
+    said = {"context": statement.context, "inputs_digest": statement.inputs_digest}
+    said |= {"registration_id": bundle.registration_id, "statement_digest": statement.digest}
+    terms = {"bond": 1000, "challenge_bond": 100, "challenge_seconds": 600, "answer_seconds": 600}
+    claim = Claim(**said, content=bundle.cid, **terms)
+    chain = published.chain
+    chain.claim(claim, key="claim")
+    stranger = EvmChain(settings_of(published, "carol"))
+    carol = codec.identity_of(PEOPLE["carol"].address)
+    stranger.challenge(Challenge(proof_id=claim.proof_id, challenger=carol), key="challenge")
+    assert chain.claimed(claim.proof_id).status is ClaimStatus.CHALLENGED
+    with pytest.raises(Rejected):
+        chain.answer(Answer(proof_id=claim.proof_id), key="answer")
+    record = ProofRecord(**said, bundle=bundle.cid)
+    chain.submit_checked(record, bundle, key="proof")
+    assert chain.claimed(claim.proof_id).status is ClaimStatus.ANSWERED
+    ref = chain.answer(Answer(proof_id=claim.proof_id), key="answer")
+    assert chain.status(ref) is Finality.FINAL
+    provider = chain.chronicle().identity(chain.writer.account.address)
+    assert chain.owed(provider) == 1100
+    chain.withdraw(Withdrawal(account=provider, number=1, amount=1100), key="withdraw")
+    assert (chain.owed(provider), chain.owed(carol)) == (0, 0)
+
+
+def settings_of(published, who):
+    return EvmSettings(rpc_url=published.options["rpc_url"], key_variable=variable(who))
+
+
+def test_a_validator_attests_what_it_checked_itself(published, capsys):
+    options = [f"rpc_url={published.options['rpc_url']}", f"key_variable={variable('bob')}"]
+    given = [word for option in options for word in ("-o", option)]
+    assert invoke(["evm", "attest", published.record.proof_id, *given]) == 0
+    assert "says valid" in capsys.readouterr().out
+    event = list(published.chain.events())[-1]
+    assert (event.type, event.signer) == ("attested", codec.identity_of(PEOPLE["bob"].address))
+    assert invoke(["evm", "attest", "0" * 64, *given]) == 7
 
 
 def test_public_values_cannot_be_changed(published):

@@ -18,6 +18,7 @@ PADDING = 33
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_committed_contracts_are_those_of_the_sources_to_the_byte():
     for name, data in compiled().items():
         same = (TARGET / name).read_bytes() == data
@@ -75,6 +76,7 @@ def test_the_compiler_is_pinned_and_its_lock_names_no_host():
             assert "resolved" not in entry, name
 
 
+@pytest.mark.usefixtures("compiler")
 def test_a_source_compiles_to_one_code_and_a_bad_one_says_why():
     source = "pragma solidity ^0.8.0; contract C { uint256 public x = 7; }"
     assert compile_source("C", source) == compile_source("C", source)

@@ -33,8 +33,9 @@ def circuits(tmp_path_factory) -> tuple[Proven, Proven]:
 
 
 @pytest.fixture(scope="module")
-def place(circuits, tmp_path_factory):
+def place(circuits, compiler, tmp_path_factory):
     """A registry, both adapters, and a model of the first circuit for each of them."""
+    del compiler
     office, (first, second) = Office(), circuits
     machine = office.machine
     target = machine.create(compile_source(first.contract.name, first.contract.source))

@@ -270,15 +270,25 @@ class Both(RuleBasedStateMachine):
         assert self.office.registry.get("sequence") == self.state.length
 
 
-def test_registry_and_reducer_agree(props):
+def run(props, examples, steps):
     kind = type("Both", (Both,), {"oracle_code": props["Oracle"][1]})
     run_state_machine_as_test(
         kind,
         settings=settings(
-            max_examples=100,
-            stateful_step_count=50,
+            max_examples=examples,
+            stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            # To find out what made a long run fail takes much longer than to read it.
             phases=[Phase.generate],
         ),
     )
+
+
+def test_registry_and_reducer_agree(props):
+    run(props, 100, 50)
+
+
+@pytest.mark.soak
+def test_registry_and_reducer_agree_for_long(props):
+    run(props, 3000, 80)
