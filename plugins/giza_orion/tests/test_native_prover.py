@@ -11,7 +11,7 @@ import pytest
 from .native_layout import Layout
 from .native_programs import Assembler, countdown, hashed, number, product, segments
 
-prover = pytest.importorskip("balance_orion_prover", reason="the native wheels are not built")
+prover = pytest.importorskip("balance_orion_prover", reason="giza_orion: no native wheels", exc_type=ImportError)
 processor = pytest.importorskip("balance_orion_prover.processor")
 
 
