@@ -286,7 +286,7 @@ def run(props, examples, steps):
 
 
 def test_registry_and_reducer_agree(props):
-    run(props, 100, 50)
+    run(props, 60, 50)
 
 
 @pytest.mark.soak
