@@ -178,7 +178,9 @@ def genuine(chain: EvmChain, model: Model, wanted: Checkable) -> None:
     """
     from balance_evm.artifacts import artifact
 
-    address = str(model.terms["verifier"])
+    registry, address = chain.network.registry, str(model.terms["verifier"])
+    if not artifact("BalanceRegistry").matches(chain.network.code(registry)):
+        raise InvalidProof(f"the contract {registry} is not the registry that balance-evm knows")
     if not artifact(wanted.adapter).matches(chain.network.code(address)):
         raise InvalidProof(f"the verifier {address} is not the adapter that balance-evm knows")
     contract = chain.network.view(address, interfaces.interface(wanted.adapter), "verifier")

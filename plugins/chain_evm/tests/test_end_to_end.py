@@ -355,16 +355,19 @@ def test_a_reader_needs_no_compiler(published, monkeypatch):
     published.chain.examine(published.record, published.bundle)
 
 
-def test_a_verifier_that_says_yes_to_everything_is_found_out(published, monkeypatch):
-    """Whoever registers a model names its verifier: a reader does not take the chain's word for a contract of his."""
-    honest = type(published.chain.network).code
+@pytest.mark.parametrize("whose", ["verifier", "registry"])
+def test_a_contract_that_says_yes_to_everything_is_found_out(published, monkeypatch, whose):
+    """Whoever registers a model names its verifier: a reader does not take the word of a contract of his for it."""
+    network = published.chain.network
+    false = published.model.terms["verifier"] if whose == "verifier" else network.registry
+    honest = type(network).code
 
     def other(network, address, block="latest"):
         code = honest(network, address, block)
-        return code if address.lower() != published.model.terms["verifier"].lower() else code[:-1] + b"\x00"
+        return code[:-1] + b"\x00" if address.lower() == false.lower() else code
 
-    monkeypatch.setattr(type(published.chain.network), "code", other)
-    with pytest.raises(InvalidProof, match="not the adapter"):
+    monkeypatch.setattr(type(network), "code", other)
+    with pytest.raises(InvalidProof, match="that balance-evm knows"):
         published.chain.examine(published.record, published.bundle)
 
 

@@ -70,7 +70,7 @@ class EzklSettings(Settings):
     ignore_range_check_inputs_outputs: bool = Field(
         True,
         description="leave the range of public values to Balance's verifier, which checks it at no cost; "
-        "turn it off for a verifier that does not, such as ezkl's contract",
+        "turn it off for a verifier that does not, such as ezkl's contract without balance-evm's adapter",
     )
     rebase_frac_zero_constants: bool = Field(False, description="keep whole-number constants at scale 0")
     bounded_log_lookup: bool = Field(False, description="compute logarithms from a bounded table")
