@@ -18,6 +18,7 @@ from typing_extensions import override
 from balance_core.contracts import ProofBackend
 from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
 from balance_core.integer.interface import STRUCTURE_PART, Interface, structure_bytes
+from balance_core.integer.obtaining import attempted, known, obtained
 from balance_core.integer.settings import ProvingSettings
 from balance_core.records import Circuit, Commitment, ModelCommitment, Opening, Proof, SetupTrust
 from balance_core.stages import NodeProblem, Support
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 INTEGER_PART = "integer"
 """The integer model with its weights: proving part of a circuit whose key binds them, else blob of the opening."""
-CHECKED_SAMPLES = 2
-CHECKED_BITS = 8
-"""How many random inputs, and which bits, `check` lowers with where no recipe and no bits are set."""
 
 _EXECUTING = ("balance_core.integer.encoding", "balance_core.model.integers")
 _MODULES = {
@@ -47,8 +45,6 @@ _MODULES = {
     "prove": _EXECUTING,
 }
 """What a worker imports while it waits for its stage."""
-
-Facts = dict[str, int | float | str | bool]
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ class IntegerProofBackend(ProofBackend):
     @override
     def check(self, model: Model) -> Support:
         try:
-            structure = self._tried(model)
+            structure = attempted(model, self.settings)
         except UnsupportedModel as error:
             return Support(problems=tuple(NodeProblem(**issue._asdict()) for issue in error.issues))
         return self.estimate(structure)
@@ -137,7 +133,7 @@ class IntegerProofBackend(ProofBackend):
     @override
     def setup(self, model: Model, samples: Samples | None, job: Job) -> Circuit:
         job.progress("lowering to integers")
-        integer, settings, facts = self._lowered(model, samples)
+        integer, settings, facts = obtained(model, samples, self.settings)
         self._refuse(integer)
         keys = self.make_keys(integer if self.key_binds_weights else integer.structure_only(), job)
         key = {**keys.key, STRUCTURE_PART: structure_bytes(integer)}
@@ -194,52 +190,6 @@ class IntegerProofBackend(ProofBackend):
             )
         return loads(job.path(address).read_bytes())
 
-    # How the integer model is had
-
-    def _lowered(self, model: Model, samples: Samples | None) -> tuple[IntegerModel, ProvingSettings, Facts]:
-        """Return the integer model, the settings that make it again without samples, and facts about it."""
-        from balance_core.integer.calibration import calibrate
-
-        known = _known(model, self.settings)
-        if known is not None:
-            return known, self.settings, _facts(known)
-        try:
-            made = calibrate(model.proto(), None if samples is None else samples.inputs, self.settings)
-        except UnsupportedModel as error:
-            raise _named(model, error) from error
-        chosen = made.report.chosen
-        facts: Facts = {
-            "bits": chosen.bits,
-            "weight_bits": chosen.weight_bits,
-            "mean_bits": round(made.report.mean_bits, 2),
-            "calibration_samples": made.report.samples,
-            "calibrated_on_random_inputs": made.report.random_inputs,
-            "accuracy_reached": made.report.suffices,
-        }
-        again = self.settings.model_copy(update={"recipe": made.recipe.text()})
-        return made.model, again, {**facts, **_facts(made.model)}
-
-    def _tried(self, model: Model) -> IntegerModel:
-        """Return a structure like the one that `setup` makes; raises UnsupportedModel with every node at fault."""
-        known = _known(model, self.settings)
-        if known is not None:
-            return known.structure_only()
-        from balance_core.integer.calibration import random_inputs
-        from balance_core.integer.lowering.driver import Lowering
-        from balance_core.integer.lowering.graph import TooManySamples
-
-        proto = model.proto()
-        bits = self.settings.bits or CHECKED_BITS
-        try:
-            batch = {name: array[:CHECKED_SAMPLES] for name, array in random_inputs(proto, self.settings).items()}
-            weight_bits = self.settings.weight_bits or max(bits, CHECKED_BITS)
-            lowering = Lowering(proto, batch, bits, weight_bits, self.settings.fixed)
-            return lowering.run().model.structure_only()
-        except TooManySamples as error:
-            raise _named(model, UnsupportedModel(f"the model is too large: {error}")) from None
-        except UnsupportedModel as error:
-            raise _named(model, error) from error
-
     def _refuse(self, integer: IntegerModel) -> None:
         problems = self.estimate(integer.structure_only()).problems
         if problems:
@@ -279,42 +229,12 @@ class CommittingProofBackend(IntegerProofBackend):
     def _of_circuit(self, circuit: Circuit, model: Model, job: Job) -> IntegerModel:
         """Return a model's integers under an existing circuit, whose structure they have."""
         parsed = self.settings_class.parse(circuit.settings, owner=self.name)
-        integer = _known(model, parsed)
+        integer = known(model, parsed)
         if integer is None:
             raise ConfigError("the circuit's settings hold no recipe", hint="set the model up again")
         if structure_bytes(integer) != job.path(circuit.key[STRUCTURE_PART]).read_bytes():
             raise ConfigError("the model has another structure than the circuit", hint="set the model up again")
         return integer
-
-
-def _known(model: Model, settings: ProvingSettings) -> IntegerModel | None:
-    """Return the integer model where nothing is left to choose: it is given, or the settings hold a recipe."""
-    from balance_core.integer.encoding import loads
-
-    if model.integer is not None:
-        return loads(model.integer)
-    if settings.recipe is None:
-        return None
-    from balance_core.integer.calibration import replay
-    from balance_core.integer.recipe import Recipe
-
-    try:
-        return replay(model.proto(), Recipe.from_text(settings.recipe))
-    except UnsupportedModel as error:
-        raise _named(model, error) from error
-
-
-def _facts(integer: IntegerModel) -> Facts:
-    return {"nodes": len(integer.nodes), "structure": integer.structure_digest}
-
-
-def _named(model: Model, error: UnsupportedModel) -> UnsupportedModel:
-    """Return the error with the nodes at fault; where none is to blame, with the model itself."""
-    if error.issues:
-        return error
-    return UnsupportedModel(
-        "the model has no integer form", issues=[NodeIssue(model.name, "model", error.message)], hint=error.hint
-    )
 
 
 def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:

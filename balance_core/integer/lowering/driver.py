@@ -16,21 +16,18 @@ from balance_core.integer import tables
 from balance_core.integer.facts import Inadmissible
 from balance_core.integer.lowering.folding import FOLDED, fold
 from balance_core.integer.lowering.graph import Graph, Real, TooManySamples
+from balance_core.integer.lowering.inputs import given, integer_range, real_range
 from balance_core.integer.lowering.node import FLOATS, INTEGERS, Curve, Node, Value
 from balance_core.integer.lowering.real import Reals
 from balance_core.integer.lowering.rules import load
-from balance_core.integer.lowering.rules.classic import column_scale
-from balance_core.integer.lowering.rules.logic import whole_scale
-from balance_core.integer.lowering.rules.quantised import integer_limits, quantised_scale
-from balance_core.integer.lowering.rules.trees import tree_scale
+from balance_core.integer.lowering.rules.quantised import integer_limits
 from balance_core.integer.lowering.scaling import fit, fit_at
 from balance_core.integer.operations import Input
 from balance_core.integer.operations.lookup import MAX_TABLE
 from balance_core.integer.recipe import Choices, Recipe, exponent_of, range_of, scale_of
-from balance_core.model import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from balance_core.integer.model import IntegerModel
     from balance_core.integer.recipe import Fixed
@@ -39,8 +36,6 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 """How operands and attributes of files that no checker has seen break the rules of onnx and numpy."""
 INPUT_BITS = 63
 """Most bits of an input."""
-WHOLE_RANGE = frozenset({"Cast", "CastLike", "DequantizeLinear", "ConvInteger", "MatMulInteger"})
-"""Readers of 8-bit inputs that may take every value of the type."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +164,16 @@ class Lowering:
         if kind not in INTEGERS | FLOATS:
             raise UnsupportedModel(f"input {name} is of type {onnx.TensorProto.DataType.Name(kind)}")
         declared = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        samples = None if self.choices.replaying else self._samples(name, declared)
+        samples = None if self.choices.replaying else given(name, self.samples, declared)
         shape = declared if samples is None else samples.shape[1:]
         self.graph.label = name
 
         def choose() -> tuple[int, ...]:
             if samples is None:
                 raise UnsupportedModel(f"input {name} has no calibration samples")
-            return (self._integer_range if kind in INTEGERS else self._real_range)(name, samples, kind)
+            if kind in INTEGERS:
+                return integer_range(self.proto, name, samples, kind, self.readers.get(name, ()))
+            return real_range(self.proto, name, samples, self.bits, self.reals.point)
 
         try:
             chosen = self.graph.take("input", choose)
@@ -186,54 +183,6 @@ class Lowering:
             self.values[name] = self.graph.input(op, samples, scale, exact=kind in INTEGERS)
         except MALFORMED as error:
             raise UnsupportedModel(f"input {name}: {error}") from error
-
-    def _samples(self, name: str, declared: Sequence[int]) -> np.ndarray:
-        """Return an input's calibration samples; raises UnsupportedModel for other shapes than the model's."""
-        if name not in self.samples:
-            raise UnsupportedModel(f"input {name} has no calibration samples")
-        samples = np.asarray(self.samples[name])
-        if not samples.size:
-            raise UnsupportedModel(f"input {name} is empty")
-        if len(declared) != samples.ndim - 1 or any(
-            n not in {0, m} for n, m in zip(declared, samples.shape[1:], strict=True)
-        ):
-            raise UnsupportedModel(
-                f"samples of input {name} have shape {samples.shape[1:]}, the model takes {declared}"
-            )
-        return samples
-
-    def _real_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int, int]:
-        """Choose the scale of a real input: by its range, or finer where what reads it needs that."""
-        del kind
-        reals = samples.astype(np.float64)
-        if not np.isfinite(reals).all():
-            raise Inadmissible("the samples hold infinities or NaN")
-        low, high = Fraction(float(reals.min())), Fraction(float(reals.max()))
-        if point := self.reals.point:
-            return -point.behind, *fit_at(low, high, point.scale, point.largest)
-        scale, least, most = fit(low, high, self.bits)
-        for finer in (
-            tree_scale(self.proto, name, reals),
-            quantised_scale(self.proto, name),
-            column_scale(self.proto, name, reals, self.bits),
-            whole_scale(self.proto, name),
-        ):
-            if finer is not None and finer < scale:
-                span = max(high, Fraction(0)) - min(low, Fraction(0))
-                scale, least, most = fit(low, high, int(span / finer + 1).bit_length())
-        return exponent_of(scale), least, most
-
-    def _integer_range(self, name: str, samples: np.ndarray, kind: int) -> tuple[int, int, int]:
-        """Choose the interval of an integer input: declared, or seen (up to a power of two), within the type."""
-        least, most = integer_limits(kind)
-        known = ranges.declared(self.proto, name)
-        if known is not None:
-            return 0, max(least, int(known[0])), min(most, int(known[1]))
-        if most - least < 2**8 and WHOLE_RANGE.issuperset(self.readers.get(name, ())):
-            return 0, least, most
-        low, high = int(samples.min()), int(samples.max())
-        bound = 1 << max(high, -low - 1, 1).bit_length()
-        return 0, max(least, -bound if low < 0 else 0), min(most, bound - 1)
 
     def _node(self, proto: onnx.NodeProto) -> None:
         operands = [self.values.get(name) if name else None for name in proto.input]
