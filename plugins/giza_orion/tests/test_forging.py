@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from balance_orion import NAME
 from balance_orion.generator import generate
+from balance_orion.key import PROGRAM_PART, ProgramKey
 from balance_orion.machine import P
+from balance_orion.verifier import OrionVerifier
 from balance_orion.witness import checks, tape
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from balance_core.errors import InvalidProof
 from balance_core.integer import IntegerModel
-from balance_core.integer.operations import Clamp, MatMul, Rescale
+from balance_core.integer.interface import STRUCTURE_PART, structure_bytes
+from balance_core.integer.operations import Add, Clamp, MatMul, Rescale
+from balance_core.records import Proof, VerifyingKey
 
 from . import workshop
 from .drawings import OPERATIONS
@@ -75,3 +81,30 @@ def test_a_proof_holds_for_its_own_weights_and_strength_alone():
             verifier.verify(verifier.program_hash(other.to_bytes()), made["proof"], queries=70)
     with pytest.raises(ValueError, match=r"\S"):
         verifier.verify(own, made["proof"], queries=140)
+
+
+@pytest.mark.slow
+def test_an_input_outside_its_interval_is_refused_though_the_run_is_sound():
+    """The program relies on the intervals of its inputs; the verifier sees to them."""
+    sketch = workshop.Sketch()
+    x = sketch.input([1, 2], -5, 5)
+    sketch.op(Add(), x, x)
+    model = sketch.model()
+    program = generate(model)
+    words = program.to_bytes()
+    output = [np.array([3, 6]), np.array([3, -5])]
+    proofs = []
+    for values in output:
+        given = b"".join([bytes(64), values.astype("<i8").tobytes()])
+        proofs.append(prover.prove(words, program.hints(), given, queries=70)["proof"])
+    key = VerifyingKey(
+        NAME,
+        {
+            PROGRAM_PART: ProgramKey(bytes(verifier.program_hash(words)), 70).to_bytes(),
+            STRUCTURE_PART: structure_bytes(model),
+        },
+    )
+    with pytest.raises(InvalidProof, match="interval"):
+        OrionVerifier().verify(key, None, Proof(NAME, proofs[0]))
+    (statement,) = OrionVerifier().verify(key, None, Proof(NAME, proofs[1]))
+    assert statement.outputs[0].integers == (6, -10)
