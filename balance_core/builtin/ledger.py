@@ -215,9 +215,10 @@ class Ledger(ChainAdapter, Vouches, LedgerClaims):
             )
         with self._lock:
             key = self._signing_key()
-            event = Event(record, key.public, self.clock() if timed else 0)
             with self._file.writing() as connection:
                 read = self._refresh(connection)
+                # Only now nobody else writes, whose entry could be later.
+                event = Event(record, key.public, self.time_after(read.replay.state) if timed else 0)
                 sequence = _earlier_call(connection, event, call, read.replay.state)
                 if sequence is not None:
                     return _ref(sequence)

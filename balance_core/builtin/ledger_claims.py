@@ -1,7 +1,7 @@
 """Claims on the embedded ledger: bonds are numbers, proofs are attested by the judges that a claim names.
 
-The time is that of the writer's clock, and no earlier than that of the entry before; it stands in the entry. Like the
-order of entries it is worth what the ledger's writers are, until somebody else countersigns a head.
+The time is that of the writer's clock; it stands in the entry, and does not go back. Like the order of entries it is
+worth what the ledger's writers are, until somebody else countersigns a head.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from balance_core.claim_state import ClaimState
 
 
+CLOCK_DRIFT_SECONDS = 60
+"""How far clocks of a ledger's writers may differ. An entry of a time further ahead stops claims until then."""
+
+
 class LedgerClaims(SupportsClaims):
     """What a ledger says to claims, in terms of its entries and of what they amount to."""
 
@@ -26,6 +30,11 @@ class LedgerClaims(SupportsClaims):
     def clock() -> int:
         """Return the time that new entries state."""
         return int(time.time())
+
+    def time_after(self, state: State) -> int:
+        """Return the time of an entry behind others: another writer's clock may be a little ahead."""
+        now = self.clock()
+        return state.time if now < state.time <= now + CLOCK_DRIFT_SECONDS else now
 
     @abstractmethod
     def state(self) -> State:

@@ -199,6 +199,17 @@ def test_a_ledger_whose_last_entry_lies_in_the_future_takes_no_claim(world, monk
         ledger.claim(claim_of(world, context="99" * 32), key="d")
 
 
+def test_a_clock_that_is_a_little_behind_does_not_stop_the_ledger(world, monkeypatch):
+    ledger = world.filled(2)
+    for now, told in ((5000, 5000), (4940, 5000), (5001, 5001)):
+        monkeypatch.setattr(Ledger, "clock", staticmethod(lambda now=now: now))
+        ledger.claim(claim_of(world, context=f"{now:064x}"), key=str(now))
+        assert list(ledger.events())[-1].time == told
+    monkeypatch.setattr(Ledger, "clock", staticmethod(lambda: 4940))
+    with pytest.raises(Rejected, match="lies before"):
+        ledger.claim(claim_of(world, context="99" * 32), key="late")
+
+
 class Untimed:
     """A record as it should not stand in an entry."""
 
