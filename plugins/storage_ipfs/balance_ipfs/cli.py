@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="IPFS archives (CAR files); content itself is put and got with `balance storage`.",
+    add_completion=False,
     no_args_is_help=True,
     epilog="Example: balance ipfs pack proof.balance proof.car",
 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_READ_BYTES = 2**18
+"""Taken from a socket at once: a leaf. A quarter of it, as HTTP clients take, costs a third of the throughput."""
 _IDLE_SECONDS = 3.0
 """How long an idle connection is kept: less than servers keep theirs."""
 
@@ -56,7 +58,7 @@ class _Stream(httpcore.NetworkStream):
         self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._clock.left(timeout, httpcore.ReadTimeout))
+        return self._inner.read(max(max_bytes, _READ_BYTES), self._clock.left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, self._clock.left(timeout, httpcore.WriteTimeout))
