@@ -284,9 +284,7 @@ class Session:
         decoded = canonical.decode(data, max_size=_ANSWERS_MAX_BYTES, what="answers")
         return Execution.from_value({"answers": decoded, "fidelity": fidelity.model_dump(mode="json")})
 
-    def _publish(
-        self, registered: Registered, statement: Statement, address: str, bundle: Bundle
-    ) -> list[ChainRef]:
+    def _publish(self, registered: Registered, statement: Statement, address: str, bundle: Bundle) -> list[ChainRef]:
         """Put the bundle into the storage and the proof's record onto the chain, which checks it if it can."""
         if self.storage is not None:
             import io
