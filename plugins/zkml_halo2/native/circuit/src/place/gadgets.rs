@@ -1,0 +1,359 @@
+//! The left half: look-ups, limbs, products and copies.
+
+use super::feed::{Bounds, Target};
+use super::Placement;
+use crate::layout::{limb_places, Fill, Fixed, Guess};
+use crate::lower::narrow::{rounded, window};
+use crate::steps::{apply, Affine, Chain, Function, Hint};
+use crate::Error;
+
+/// A look-up of d q + r: what its rows hold.
+pub(super) struct Lookup {
+    pub height: usize,
+    pub fill: Fill,
+    /// Fixed values of the first and the second row.
+    pub rows: [Vec<(Fixed, i64)>; 2],
+}
+
+impl Placement<'_> {
+    fn targets<'x>(
+        arrangement: &super::Arrangement,
+        start: usize,
+        height: usize,
+        x: &'x [Affine],
+    ) -> Vec<Target<'x>> {
+        let mut targets = Vec::with_capacity(x.len());
+        for (row, lanes) in arrangement.rows.iter().enumerate() {
+            for (lane, element) in lanes.iter().enumerate() {
+                if let Some(at) = *element {
+                    targets.push(Target { row: start + row * height, lane, x: &x[at as usize] });
+                }
+            }
+        }
+        targets
+    }
+
+    fn dress(&mut self, row: usize, lookup: &Lookup) {
+        for (i, values) in lookup.rows.iter().enumerate().take(lookup.height) {
+            for &(column, value) in values {
+                self.set(column, row + i, value);
+            }
+        }
+        self.layout.fills[row] = lookup.fill.clone();
+    }
+
+    pub(super) fn narrow(
+        &mut self,
+        out: u32,
+        x: &[Affine],
+        bounds: Bounds,
+        divisor: i64,
+        chain: &Chain,
+    ) -> Result<(), Error> {
+        let (Bounds::Interval(lo, hi) | Bounds::Related(lo, hi)) = bounds else { return Ok(()) };
+        let lookup = self.lookup(out, (lo, hi), divisor, chain)?;
+        let (start, arrangement) = self.arranged(Some(out), x, lookup.height);
+        let end = self.layout.fills.len();
+        for row in (start..end).step_by(lookup.height) {
+            self.dress(row, &lookup);
+        }
+        let mut block = self.block(start, end);
+        self.feed(&mut block, &Self::targets(&arrangement, start, lookup.height, x), bounds)?;
+        self.finish(block);
+        Ok(())
+    }
+
+    /// The rows of a narrowing: one look-up of the quotient, or where it has too many values one of its window.
+    pub(super) fn lookup(
+        &mut self,
+        out: u32,
+        (lo, hi): (i64, i64),
+        divisor: i64,
+        chain: &Chain,
+    ) -> Result<Lookup, Error> {
+        let (first, last) = (rounded(lo, divisor), rounded(hi, divisor));
+        let raise = self.steps.tensors[out as usize].lo;
+        let (mut upper, mut lower) = (Vec::new(), Vec::new());
+        let split = self.remainder(divisor, &mut upper, &mut lower);
+        let half = divisor / 2;
+        if self.entries_fit(first, last) {
+            // v = x + floor(d / 2) - d first = d q + r
+            let outs = (first..=last).map(|q| apply(chain, q) - raise).collect();
+            let tag = self.layout.tables.tag(outs);
+            let start = first.checked_mul(divisor).ok_or_else(Error::too_wide)?;
+            upper.push((Fixed::Offset, half.checked_sub(start).ok_or_else(Error::too_wide)?));
+            // Where the remainder has two limbs, the quotient stands beside the second.
+            upper.push((if split.is_some() { Fixed::NextQuotient } else { Fixed::Quotient }, divisor));
+            let looked_up = if split.is_some() { &mut lower } else { &mut upper };
+            looked_up.push((Fixed::TagQuotient, tag));
+            looked_up.push((Fixed::Raise, raise));
+            let height = if split.is_some() { 2 } else { 1 };
+            return Ok(Lookup { height, fill: Fill::Table { divisor, split }, rows: [upper, lower] });
+        }
+        let (Some((least, digits)), Some(&Function::Clamp { hi: most, .. })) = (window(chain), chain.first()) else {
+            return Err(Error::TooSmall(format!("a table of {} entries", last - first + 1)));
+        };
+        let least = least as i64;
+        let size = 1i64 << digits;
+        // v = x + floor(d / 2) - d (least + size h0) = d (size h + l) + r
+        let (below, above) = ((first - least) >> digits, (last - least) >> digits);
+        let sides = (below..=above).map(|h| h.signum() + 1).collect();
+        upper.push((Fixed::TagQuotient, self.layout.tables.tag(sides)));
+        let mut outs = vec![apply(chain, least) - raise; size as usize];
+        outs.extend((0..size).map(|l| apply(chain, (least + l).min(most)) - raise));
+        outs.extend(vec![apply(chain, most) - raise; size as usize]);
+        lower.push((Fixed::TagQuotient, self.layout.tables.tag(outs)));
+        lower.push((Fixed::Raise, raise));
+        let wide = |a: i64, b: i64| a.checked_mul(b).ok_or_else(Error::too_wide);
+        upper.push((Fixed::Quotient, wide(divisor, size)?));
+        upper.push((Fixed::NextQuotient, divisor));
+        upper.push((Fixed::Value, -wide(divisor, size)?));
+        let start = wide(divisor, least + wide(size, below)?)?;
+        upper.push((Fixed::Offset, half.checked_sub(start).ok_or_else(Error::too_wide)?));
+        Ok(Lookup { height: 2, fill: Fill::Window { divisor, digits, split }, rows: [upper, lower] })
+    }
+
+    /// The tables of a remainder below d; where it takes two, the bit at which they part.
+    fn remainder(
+        &mut self,
+        divisor: i64,
+        upper: &mut Vec<(Fixed, i64)>,
+        lower: &mut Vec<(Fixed, i64)>,
+    ) -> Option<u32> {
+        if divisor == 1 {
+            return None;
+        }
+        upper.push((Fixed::Remainder, 1));
+        if divisor <= self.limits.entries {
+            upper.push((Fixed::TagRemainder, self.layout.tables.range(divisor)));
+            return None;
+        }
+        let bits = divisor.trailing_zeros();
+        let low = bits.div_ceil(2);
+        upper.push((Fixed::TagRemainder, self.layout.tables.range(1 << low)));
+        upper.push((Fixed::NextRemainder, 1 << low));
+        lower.push((Fixed::TagRemainder, self.layout.tables.range(1 << (bits - low))));
+        Some(low)
+    }
+
+    pub(super) fn copy(&mut self, out: u32, x: &[Affine]) -> Result<(), Error> {
+        let (start, arrangement) = self.arranged(Some(out), x, 1);
+        let made = self.steps.tensors[out as usize];
+        self.copies(start, &arrangement, x, (made.lo, made.hi))
+    }
+
+    /// Rows of values as they are: a = x - lo.
+    pub(super) fn copies(
+        &mut self,
+        start: usize,
+        arrangement: &super::Arrangement,
+        x: &[Affine],
+        (lo, hi): (i64, i64),
+    ) -> Result<(), Error> {
+        let end = start + arrangement.rows.len();
+        for row in start..end {
+            self.raw(row, lo)?;
+        }
+        let mut block = self.block(start, end);
+        let plain = x.iter().all(|e| e.single().is_some());
+        let bounds = if plain { Bounds::Interval(lo, hi) } else { Bounds::Related(lo, hi) };
+        self.feed(&mut block, &Self::targets(arrangement, start, 1, x), bounds)?;
+        self.finish(block);
+        Ok(())
+    }
+
+    pub(super) fn raw(&mut self, row: usize, raise: i64) -> Result<(), Error> {
+        self.set(Fixed::Value, row, 1);
+        self.set(Fixed::Raise, row, raise);
+        self.set(Fixed::Offset, row, raise.checked_neg().ok_or_else(Error::too_wide)?);
+        self.layout.fills[row] = Fill::Raw;
+        Ok(())
+    }
+
+    /// Lanes without an element hold 0 here: notes whether that is as good as any value of the tensor.
+    pub(super) fn pads(&mut self, start: usize, end: usize, out: u32) {
+        let made = self.steps.tensors[out as usize];
+        let holds = made.lo <= 0 && made.hi >= 0;
+        self.pads_hold[start..end].fill(holds);
+    }
+
+    pub(super) fn product(&mut self, out: u32, u: &[Affine], v: &[Affine]) -> Result<(), Error> {
+        let (start, arrangement) = self.arranged(Some(out), u, 2);
+        let end = self.layout.fills.len();
+        for row in (start..end).step_by(2) {
+            self.set(Fixed::NextRemainder, row, 1);
+            self.layout.fills[row] = Fill::Left;
+            self.set(Fixed::Quotient, row + 1, 1);
+            self.set(Fixed::Product, row + 1, 1);
+            self.layout.fills[row + 1] = Fill::Product;
+        }
+        let mut block = self.block(start, end);
+        let mut targets = Self::targets(&arrangement, start, 2, v);
+        targets.extend(Self::targets(&arrangement, start + 1, 2, u));
+        self.feed(&mut block, &targets, Bounds::None)?;
+        self.pads(start, end, out);
+        self.finish(block);
+        Ok(())
+    }
+
+    /// The bits of the limbs of a number, the lowest first, and the bits beyond them: four fit into two rows, or three
+    /// beside a value.
+    fn limb_bits(&self, bits: u32, taken: bool) -> (Vec<u32>, u32) {
+        let limb = self.limits.limb;
+        let most = if taken { 3 } else { 4 };
+        let most = if bits > most * limb { 3 } else { most };
+        let here = bits.min(most * limb);
+        let count = here.div_ceil(limb).max(1);
+        let sizes = (0..count).map(|i| (here - i * limb).min(limb)).collect();
+        (sizes, bits - here)
+    }
+
+    /// Factors and tables of limbs. `sign` makes the top one tell whether it is in its upper half.
+    fn limb_rows(&mut self, sizes: &[u32], taken: bool, sign: bool) -> [Vec<(Fixed, i64)>; 2] {
+        let mut rows = [Vec::new(), Vec::new()];
+        let mut from = 0;
+        for (i, (&bits, &(row, is_q))) in sizes.iter().zip(limb_places(sizes.len(), taken)).enumerate() {
+            let number = if sign && i + 1 == sizes.len() {
+                let half = 1i64 << (bits - 1);
+                self.layout.tables.tag((0..2 * half).map(|q| i64::from(q >= half)).collect())
+            } else {
+                self.layout.tables.range(1 << bits)
+            };
+            let (factor, tag) = match (row, is_q) {
+                (0, true) => (Fixed::Quotient, Fixed::TagQuotient),
+                (0, false) => (Fixed::Remainder, Fixed::TagRemainder),
+                (_, true) => (Fixed::NextQuotient, Fixed::TagQuotient),
+                (_, false) => (Fixed::NextRemainder, Fixed::TagRemainder),
+            };
+            rows[0].push((factor, 1i64 << from));
+            rows[row].push((tag, number));
+            from += bits;
+        }
+        rows
+    }
+
+    /// x + shift in [0, 2^bits); with `out` its top bit.
+    pub(super) fn limbs(&mut self, out: Option<u32>, x: &[Affine], shift: i64, bits: u32) -> Result<(), Error> {
+        let (sizes, left) = self.limb_bits(bits, false);
+        let rest = left > 0;
+        let height = limb_places(sizes.len(), rest).iter().map(|place| place.0 + 1).max().unwrap_or(1);
+        let mut rows = self.limb_rows(&sizes, rest, out.is_some() && !rest);
+        if rest {
+            rows[0].push((Fixed::Value, 1i64 << (3 * self.limits.limb)));
+        }
+        rows[0].push((Fixed::Offset, shift));
+        let lookup = Lookup { height, fill: Fill::Limbs { bits: sizes, rest }, rows };
+        let (start, arrangement) = self.arranged(if rest { None } else { out }, x, height);
+        let end = self.layout.fills.len();
+        for row in (start..end).step_by(height) {
+            self.dress(row, &lookup);
+        }
+        let mut block = self.block(start, end);
+        let top = if bits >= 63 { i64::MAX } else { (1i64 << bits) - 1 };
+        let bounds = Bounds::Related(-shift, top.saturating_sub(shift));
+        self.feed(&mut block, &Self::targets(&arrangement, start, height, x), bounds)?;
+        self.finish(block);
+        if rest {
+            return self.rest(out, &arrangement, start, left, x.len());
+        }
+        Ok(())
+    }
+
+    /// What three limbs left over stands in a: a number of the bits that are left, shown to be one in rows of its own.
+    fn rest(
+        &mut self,
+        out: Option<u32>,
+        arrangement: &super::Arrangement,
+        start: usize,
+        bits: u32,
+        size: usize,
+    ) -> Result<(), Error> {
+        let tensor = self.layout.cells.len() as u32;
+        self.layout.cells.push(vec![(u32::MAX, 0); size]);
+        self.uses.passing(size);
+        for (row, lanes) in arrangement.rows.iter().enumerate() {
+            for (lane, element) in lanes.iter().enumerate() {
+                if let Some(at) = *element {
+                    self.hold(tensor, at, start + 2 * row, lane);
+                }
+            }
+        }
+        let x = crate::lower::elements_of(tensor, size);
+        self.limbs(out, &x, 0, bits)
+    }
+
+    /// A value that the prover gives, in [lo, lo + 2^bits): beside its own limbs, or shown to be in range afterwards.
+    pub(super) fn hinted(
+        &mut self,
+        out: u32,
+        hint: Hint,
+        (x, y): (&[Affine], &[Affine]),
+        lo: i64,
+        bits: u32,
+    ) -> Result<(), Error> {
+        let (sizes, left) = self.limb_bits(bits, true);
+        let wide = left > 0;
+        let lookup = if wide {
+            Lookup { height: 1, fill: Fill::Given, rows: [vec![(Fixed::Raise, lo)], vec![]] }
+        } else {
+            let mut rows = self.limb_rows(&sizes, true, false);
+            rows[0].push((Fixed::Value, -1));
+            rows[0].push((Fixed::Raise, lo));
+            let height = limb_places(sizes.len(), true).iter().map(|place| place.0 + 1).max().unwrap_or(1);
+            Lookup { height, fill: Fill::Hinted { bits: sizes }, rows }
+        };
+        let arrangement = self.arrangement(Some(out), x);
+        let start = self.rows(arrangement.rows.len() * lookup.height);
+        let mut block = self.block(start, self.layout.fills.len());
+        for (row, lanes) in arrangement.rows.iter().enumerate() {
+            let row = start + row * lookup.height;
+            self.dress(row, &lookup);
+            for (lane, element) in lanes.iter().enumerate() {
+                if let Some(at) = *element {
+                    self.hold(out, at, row, lane);
+                    let (x, y) = (x[at as usize].clone(), y[at as usize].clone());
+                    block.guesses.push(Guess { row: row as u32, lane: lane as u8, hint, x, y, lo });
+                }
+            }
+        }
+        self.finish(block);
+        if wide {
+            self.uses.once_more(out);
+            let negated = lo.checked_neg().ok_or_else(Error::too_wide)?;
+            return self.limbs(None, &crate::lower::elements_of(out, x.len()), negated, bits);
+        }
+        Ok(())
+    }
+
+    pub(super) fn output(&mut self, x: &[Affine], lo: i64, hi: i64) -> Result<(), Error> {
+        let done = self.layout.blocks.iter().filter(|block| block.end <= self.layout.public_rows).count();
+        let part = self.layout.outputs[done - self.layout.inputs.len()].clone();
+        let start = part.cells.first().map_or(0, |c| c.0 as usize);
+        let end = part.cells.last().map_or(0, |c| c.0 as usize + 1);
+        for row in start..end {
+            self.set(Fixed::Public, row, 1);
+            if part.packed {
+                let identity = (0..=hi - lo).collect();
+                let tag = self.layout.tables.tag(identity);
+                self.set(Fixed::TagQuotient, row, tag);
+                self.set(Fixed::Quotient, row, 1);
+                self.set(Fixed::Offset, row, -lo);
+                self.set(Fixed::Raise, row, lo);
+                self.set(Fixed::PublicLanes, row, 1);
+                self.layout.fills[row] = Fill::Table { divisor: 1, split: None };
+            } else {
+                self.raw(row, lo)?;
+            }
+        }
+        let mut block = self.block(start, end);
+        let targets: Vec<Target> = x
+            .iter()
+            .zip(&part.cells)
+            .map(|(x, &(row, lane))| Target { row: row as usize, lane: lane as usize, x })
+            .collect();
+        let bounds = if part.packed { Bounds::Related(lo, hi) } else { Bounds::None };
+        self.feed(&mut block, &targets, bounds)?;
+        self.finish(block);
+        Ok(())
+    }
+}

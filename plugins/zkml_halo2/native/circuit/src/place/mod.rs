@@ -1,0 +1,226 @@
+//! From steps to rows.
+
+mod arrange;
+mod feed;
+mod gadgets;
+mod layers;
+mod uses;
+
+use std::collections::HashMap;
+
+use crate::layout::{Block, Fill, Fixed, Layout, PublicPart, Shape, Summand, Tables, FIXED};
+use crate::lower::Limits;
+use crate::steps::{Affine, Step, Steps};
+use crate::Error;
+use arrange::Arrangement;
+use feed::Bounds;
+use uses::Uses;
+
+/// What the power of a left row is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Free,
+    /// The power is 1, so the row's sums are its values.
+    Single,
+    /// The values move to one other row.
+    Moved,
+    /// Part of a run that ends at this row.
+    Run(u32),
+    /// Passed over by such a run.
+    Passed,
+}
+
+pub(crate) struct Placement<'a> {
+    steps: &'a Steps,
+    limits: Limits,
+    uses: Uses,
+    layout: Layout,
+    row_uses: Vec<Use>,
+    /// Whether lanes without an element hold a value of the row's tensor.
+    pads_hold: Vec<bool>,
+    /// The element in each lane of each left row.
+    held: Vec<Vec<Option<(u32, u32)>>>,
+    /// Runs of ones, by length: the row where each ends.
+    ones: HashMap<usize, u32>,
+    digits_of: &'a dyn Fn(u32) -> u8,
+    inputs_at: usize,
+}
+
+/// Lays the steps out in this shape. `digits_of` says how many digits a private weight of a node has.
+pub fn place(steps: &Steps, shape: Shape, limits: Limits, digits_of: &dyn Fn(u32) -> u8) -> Result<Layout, Error> {
+    let layout = Layout {
+        shape,
+        fixed: vec![Vec::new(); FIXED],
+        powers: Vec::new(),
+        fills: Vec::new(),
+        summands: Vec::new(),
+        blocks: Vec::new(),
+        tables: Tables::default(),
+        cells: steps.tensors.iter().map(|made| vec![(u32::MAX, 0); made.size]).collect(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        public_rows: 0,
+    };
+    let uses = Uses::of(steps);
+    let mut placement = Placement {
+        steps,
+        limits,
+        uses,
+        layout,
+        row_uses: Vec::new(),
+        pads_hold: Vec::new(),
+        held: Vec::new(),
+        ones: HashMap::new(),
+        digits_of,
+        inputs_at: 0,
+    };
+    placement.public_rows()?;
+    for (at, step) in steps.steps.iter().enumerate() {
+        placement.step(at, step)?;
+        if placement.layout.height() > shape.rows() {
+            return Err(Error::TooSmall(format!("more than {} rows", shape.rows())));
+        }
+    }
+    placement.layout.check()?;
+    Ok(placement.layout)
+}
+
+impl Placement<'_> {
+    fn lanes(&self) -> usize {
+        self.layout.shape.lanes
+    }
+
+    /// New left rows.
+    fn rows(&mut self, count: usize) -> usize {
+        let start = self.layout.fills.len();
+        let end = start + count;
+        for column in &mut self.layout.fixed {
+            column.resize(end, 0);
+        }
+        self.layout.powers.resize(end, None);
+        self.layout.fills.resize(end, Fill::Given);
+        self.row_uses.resize(end, Use::Free);
+        self.pads_hold.resize(end, true);
+        self.held.resize(end, vec![None; self.layout.shape.lanes]);
+        start
+    }
+
+    fn set(&mut self, column: Fixed, row: usize, value: i64) {
+        self.layout.fixed[column as usize][row] = value;
+    }
+
+    fn hold(&mut self, tensor: u32, at: u32, row: usize, lane: usize) {
+        self.layout.cells[tensor as usize][at as usize] = (row as u32, lane as u8);
+        self.held[row][lane] = Some((tensor, at));
+    }
+
+    fn summand(&mut self, summand: Summand) {
+        self.layout.summands.push(summand);
+    }
+
+    /// Begins a block at rows that exist already.
+    fn block(&mut self, start: usize, end: usize) -> Block {
+        let from = self.layout.summands.len();
+        Block { start, end, summands: from..from, ..Block::default() }
+    }
+
+    fn finish(&mut self, mut block: Block) {
+        block.summands.end = self.layout.summands.len();
+        self.layout.blocks.push(block);
+    }
+
+    fn entries_fit(&self, lo: i64, hi: i64) -> bool {
+        i128::from(hi) - i128::from(lo) < i128::from(self.limits.entries)
+    }
+
+    /// Inputs and outputs stand first, so that public values are few rows.
+    fn public_rows(&mut self) -> Result<(), Error> {
+        let steps = self.steps;
+        for step in &steps.steps {
+            match step {
+                Step::Input { out, node } => {
+                    let made = steps.tensors[*out as usize];
+                    let packed = self.packs(made.lo, made.hi);
+                    let arrangement = self.input_arrangement(*out, made.size, packed);
+                    let start = self.rows(arrangement.rows.len());
+                    let mut cells = vec![(0, 0); made.size];
+                    for (row, lanes) in arrangement.rows.iter().enumerate() {
+                        self.set(Fixed::Raise, start + row, made.lo);
+                        self.set(Fixed::Public, start + row, 1);
+                        if packed {
+                            let identity = (0..=made.hi - made.lo).collect();
+                            let tag = self.layout.tables.tag(identity);
+                            self.set(Fixed::TagQuotient, start + row, tag);
+                            self.set(Fixed::PublicLanes, start + row, 1);
+                        }
+                        for (lane, element) in lanes.iter().enumerate() {
+                            if let Some(at) = *element {
+                                self.hold(*out, at, start + row, lane);
+                                cells[at as usize] = ((start + row) as u32, lane as u8);
+                            }
+                        }
+                    }
+                    let (lo, hi) = (made.lo, made.hi);
+                    self.layout.inputs.push(PublicPart { node: Some(*node), lo, hi, cells, packed });
+                }
+                Step::Output { x, lo, hi } => {
+                    let packed = self.packs(*lo, *hi);
+                    let width = if packed { self.lanes() } else { 1 };
+                    let start = self.rows(x.len().div_ceil(width));
+                    let cells = (0..x.len()).map(|i| ((start + i / width) as u32, (i % width) as u8)).collect();
+                    self.layout.outputs.push(PublicPart { node: None, lo: *lo, hi: *hi, cells, packed });
+                }
+                _ => {}
+            }
+        }
+        self.layout.public_rows = self.layout.fills.len();
+        Ok(())
+    }
+
+    fn packs(&self, lo: i64, hi: i64) -> bool {
+        let span = i128::from(hi) - i128::from(lo);
+        self.entries_fit(lo, hi) && span < 1i128 << self.layout.shape.packed
+    }
+
+    fn step(&mut self, at: usize, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Input { .. } => {
+                let cells = self.layout.inputs[self.inputs_at].cells.clone();
+                self.inputs_at += 1;
+                let start = cells.iter().map(|c| c.0).min().unwrap_or(0) as usize;
+                let end = cells.iter().map(|c| c.0).max().unwrap_or(0) as usize + 1;
+                let block = self.block(start, end);
+                self.finish(block);
+                Ok(())
+            }
+            Step::Linear(linear) => self.linear(at, linear),
+            Step::Narrow { .. } if self.uses.fused(at).is_some() => Ok(()),
+            Step::Narrow { out, x, lo, hi, divisor, chain, related } => {
+                let bounds = if *related { Bounds::Related(*lo, *hi) } else { Bounds::Interval(*lo, *hi) };
+                self.narrow(*out, x, bounds, *divisor, chain)
+            }
+            Step::Product { out, u, v } => self.product(*out, u, v),
+            Step::Hinted { out, hint, x, y, lo, bits } => self.hinted(*out, *hint, (x, y), *lo, *bits),
+            Step::Range { x, bits } => self.limbs(None, x, 0, *bits),
+            Step::Sign { out, x, bits } => self.limbs(Some(*out), x, 1i64 << bits, bits + 1),
+            Step::Copy { out, x } => self.copy(*out, x),
+            Step::Output { x, lo, hi } => self.output(x, *lo, *hi),
+        }
+    }
+
+    /// Rows for a tensor, `height` for each row of its arrangement; the element is held in the last of them.
+    fn arranged(&mut self, out: Option<u32>, x: &[Affine], height: usize) -> (usize, Arrangement) {
+        let arrangement = self.arrangement(out, x);
+        let start = self.rows(arrangement.rows.len() * height);
+        if let Some(out) = out {
+            for (row, lanes) in arrangement.rows.iter().enumerate() {
+                for (lane, element) in lanes.iter().enumerate() {
+                    if let Some(at) = *element {
+                        self.hold(out, at, start + row * height + height - 1, lane);
+                    }
+                }
+            }
+        }
+        (start, arrangement)
+    }
+}

@@ -1,0 +1,184 @@
+//! Which shape: the cheapest by a model of what proving costs.
+//!
+//! The constants are CPU milliseconds of halo2-axiom's primitives (with assembly, bn256) on an x86-64 core, measured by
+//! `benchmarks/zkml.py --primitives`; what matters for the choice is their proportion.
+
+use balance_zkml_model::Model;
+use rayon::prelude::*;
+
+use crate::layout::{Layout, Shape, FIXED, RESERVED};
+use crate::lower::{lower, Limits};
+use crate::place::place;
+use crate::registration;
+use crate::steps::Steps;
+use crate::weights::digits_of;
+use crate::Error;
+
+/// Multi-scalar multiplication of full-size and of small scalars, and one Fourier transform, at 2^10 rows and up.
+const FULL: [f64; 8] = [10.0, 18.0, 32.0, 44.0, 78.0, 145.0, 265.0, 513.0];
+const SMALL: [f64; 8] = [1.2, 1.7, 3.2, 11.0, 15.0, 27.0, 48.0, 75.0];
+const FOURIER: [f64; 8] = [0.36, 0.68, 1.2, 2.5, 5.0, 11.0, 23.0, 49.0];
+const FIRST: u32 = 10;
+
+pub const SMALLEST: u32 = 8;
+pub const LARGEST: u32 = 22;
+const LANES: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
+const TAPS: [usize; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32, 48, 64];
+
+fn at(table: &[f64; 8], k: u32) -> f64 {
+    let last = FIRST + table.len() as u32 - 1;
+    if k < FIRST {
+        table[0] * 0.55f64.powi((FIRST - k) as i32)
+    } else if k > last {
+        table[table.len() - 1] * 2f64.powi((k - last) as i32)
+    } else {
+        table[(k - FIRST) as usize]
+    }
+}
+
+/// How many columns of each kind a shape has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub small: usize,
+    pub full: usize,
+    pub fixed: usize,
+    /// Columns in the permutation argument, each with a running product of its own.
+    pub copied: usize,
+}
+
+impl Shape {
+    pub fn counts(&self) -> Counts {
+        let weights = self.weight_columns();
+        Counts {
+            small: 3 * self.lanes + self.tables + if self.private { weights } else { 0 },
+            full: 7 + 3 * self.lanes + self.tables - 1 + usize::from(self.whole),
+            fixed: FIXED + 3 * self.tables + if self.private { self.lanes } else { weights },
+            copied: 4 + self.lanes + usize::from(self.whole),
+        }
+    }
+
+    /// CPU seconds of a proof, on the machine of the constants.
+    pub fn seconds(&self) -> f64 {
+        let c = self.counts();
+        let (full, small, fourier) = (at(&FULL, self.k), at(&SMALL, self.k), at(&FOURIER, self.k));
+        let advice = c.small + c.full;
+        let commits = full * (c.full + c.copied + 5) as f64 + small * c.small as f64;
+        let cosets = 2 * (advice + c.fixed + 3 + 2 * c.copied + 1) + advice + c.copied;
+        (commits + fourier * cosets as f64) * 1.15 / 1000.0
+    }
+
+    /// Bytes that a proof takes at its peak: keys, advice, and what the quotient is computed from.
+    pub fn bytes(&self) -> u64 {
+        let c = self.counts();
+        let column = 32u64 << self.k;
+        let polynomials = 2 * (c.fixed + c.copied) + 3 * (c.small + c.full + c.copied) + 2 * 4 + 8;
+        12_000_000 + column * polynomials as u64 + (64u64 << self.k) * 2
+    }
+}
+
+/// A model with the shape that suits it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub layout: Layout,
+    pub limits: Limits,
+}
+
+/// Returns the cheapest layout; `k` fixes the number of rows.
+pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error> {
+    let smallest = if private { registration::SMALLEST } else { SMALLEST };
+    let ks: Vec<u32> = k.map_or_else(|| (smallest..=LARGEST).collect(), |k| vec![k]);
+    let mut best: Option<Plan> = None;
+    let mut refused = Error::TooSmall("no shape holds the model".into());
+    for k in ks {
+        let least = Shape { k, lanes: 1, taps: 1, tables: 1, private, whole: false, packed: 1 };
+        if best.as_ref().is_some_and(|best| best.layout.shape.seconds() <= least.seconds()) {
+            break;
+        }
+        for limits in limits(k) {
+            let steps = match lower(model, limits) {
+                Ok(steps) => steps,
+                Err(error @ Error::Unsupported(_)) => return Err(error),
+                Err(error) => {
+                    refused = error;
+                    continue;
+                }
+            };
+            let enough = best.as_ref().map_or(f64::INFINITY, |best| best.layout.shape.seconds());
+            let found: Vec<Result<Option<Plan>, Error>> = candidates(k, private)
+                .into_par_iter()
+                .map(|shape| narrowest(model, &steps, shape, limits, enough))
+                .collect();
+            for plan in found {
+                match plan {
+                    Ok(Some(plan)) => {
+                        let cost = plan.layout.shape.seconds();
+                        if best.as_ref().is_none_or(|best| cost < best.layout.shape.seconds()) {
+                            best = Some(plan);
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error @ Error::Unsupported(_)) => return Err(error),
+                    Err(error) => refused = error,
+                }
+            }
+        }
+    }
+    best.ok_or(refused)
+}
+
+/// Table sizes worth trying: small ones mean more limbs, large ones more table columns.
+fn limits(k: u32) -> Vec<Limits> {
+    let rows = (1i64 << k) - RESERVED as i64;
+    let limb = (k - 1).min(12);
+    let mut sizes: Vec<i64> = [rows / 2, rows, 3 * rows, 8 * rows].iter().map(|&size| size.min(1 << 16)).collect();
+    sizes.retain(|&size| size >= 1 << limb);
+    sizes.dedup();
+    sizes.into_iter().map(|entries| Limits { entries, limb }).collect()
+}
+
+fn candidates(k: u32, private: bool) -> Vec<Shape> {
+    let shape = |lanes, whole| Shape { k, lanes, taps: 1, tables: 1, private, whole, packed: 1 };
+    let both = |lanes: usize| [false, true].into_iter().filter(move |&whole| lanes > 1 || !whole).map(move |w| (lanes, w));
+    LANES.into_iter().flat_map(both).map(|(lanes, whole)| shape(lanes, whole)).collect()
+}
+
+/// The layout of these rows and lanes with the fewest columns, unless it costs more than `enough`.
+fn narrowest(
+    model: &Model,
+    steps: &Steps,
+    shape: Shape,
+    limits: Limits,
+    enough: f64,
+) -> Result<Option<Plan>, Error> {
+    let digits = |node: u32| digits_of(model, node);
+    let packed = steps.public_bits().min(240 / shape.lanes as u32).max(1);
+    let affordable = TAPS.partition_point(|&taps| Shape { taps, ..shape }.seconds() < enough);
+    let attempt = |taps| place(steps, Shape { taps, tables: 64, packed, ..shape }, limits, &digits);
+    let (mut low, mut high) = (0, affordable);
+    let mut best = None;
+    let mut refused = None;
+    // The widest first: what does not fit there fits nowhere.
+    let mut middle = affordable.checked_sub(1);
+    while let Some(at) = middle {
+        match attempt(TAPS[at]) {
+            Ok(layout) => {
+                best = Some(layout);
+                high = at;
+            }
+            Err(Error::TooSmall(text)) => {
+                refused = Some(Error::TooSmall(text));
+                low = at + 1;
+            }
+            Err(error) => return Err(error),
+        }
+        middle = (low < high).then_some((low + high) / 2);
+    }
+    match (best, refused) {
+        (Some(mut layout), _) => {
+            layout.shape.tables = layout.tables.sets(&layout.shape);
+            Ok(Some(Plan { layout, limits }))
+        }
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,13 @@
+//! The proving side: plans, keys, commitments to private weights, proofs.
+
+mod commit;
+mod keys;
+mod prove;
+#[cfg(feature = "python")]
+mod python;
+
+pub use commit::{commit, Opening};
+pub use keys::{model_and_weights, plan_of, setup, Options};
+pub use prove::prove;
+
+pub use balance_zkml_verifier::Error;
