@@ -21,7 +21,8 @@ from balance_orion.kernels import constant, wire
 from balance_orion.kernels import input as inputs
 from balance_orion.layers import ELEMENTWISE, MAX_MEMBERS, is_renaming, uses_of
 from balance_orion.machine import AP, FP, Operand
-from balance_orion.parts import Part, element_parts, linear_parts, output_parts
+from balance_orion.parts import Part, element_parts, output_parts
+from balance_orion.products import linear_parts
 from balance_orion.program import Layer, Program
 
 if TYPE_CHECKING:
