@@ -31,7 +31,7 @@ log = logging.getLogger("balance_evm")
 _POLL, _LONGEST_POLL = 0.02, 1.0
 _HEAL_SECONDS = 1.0
 """How long a transaction may be away before the node is asked whether it has it."""
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 20.0
 """How long a number may be taken without a receipt before it counts as taken by somebody else."""
 _KNOWN = ("already known", "already imported", "known transaction", "alreadyknown")
 _TAKEN = ("nonce too low", "nonce is too low", "oldnonce", "invalid nonce")

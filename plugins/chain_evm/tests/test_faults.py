@@ -339,7 +339,8 @@ class TestTransactions:
             assert receipt["transactionHash"] == bids[-1].hash
             assert sender.mined() == 1
 
-    def test_a_number_that_somebody_else_used_is_reverted(self, home):
+    def test_a_number_that_somebody_else_used_is_reverted(self, home, monkeypatch):
+        monkeypatch.setattr("balance_evm.sender._GRACE_SECONDS", 0.5)
         with Anvil(arguments=("--no-mining",)) as node:
             sender = waiting(node, home)
             sent = sender.send(Transaction("a test", PEOPLE["bob"].address.lower(), b"", 5))
