@@ -106,6 +106,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _is_taken(port: int) -> bool:
+    """Say whether somebody answers there: it would be taken for the node that is being started."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Anvil:
     """A running node, on the loopback only; use it as a context manager."""
 
@@ -133,6 +140,8 @@ class Anvil:
 
     def start(self) -> Self:
         """Start it and wait until it answers; raises ToolFailed where it ends at once."""
+        if _is_taken(self.port):
+            raise ToolFailed(f"something else listens on port {self.port}", hint="choose another: --port N")
         # The limit of gas for a transaction is that of main networks: what is too large there is so here.
         command = [str(binary()), "--host", "127.0.0.1", "--port", str(self.port), "--silent"]
         command += ["--enable-tx-gas-limit", *self._arguments]
