@@ -390,9 +390,10 @@ class ChecksProofs(ABC):
         """
 
     @abstractmethod
-    def examine(self, record: ProofRecord, bundle: Bundle) -> None:
-        """Raise InvalidProof unless what checked this proof is a contract that the adapter knows, with this key.
+    def examine(self, record: ProofRecord, bundle: Bundle) -> bool:
+        """Say whether what checked this proof is known here: a contract for the bundle's proof system, with its key.
 
+        Raises InvalidProof where it is another one. False where nothing here exports contracts to compare with.
         Whoever registers a model on a chain names the contract that checks its proofs, and could name one that always
         says yes.
         """

@@ -62,7 +62,7 @@ def verify_published(
     )
     _compare(verified, record)
     if checked and isinstance(adapter, ChecksProofs):
-        adapter.examine(record, Bundle.from_bytes(data))
+        checked = adapter.examine(record, Bundle.from_bytes(data))
     verdicts = [next(iter(said)) for said in words.values() if len(said) == 1]
     return Published(
         proof_id=proof_id,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
 from balance_core.chain_state import Event, decide
 from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding
-from balance_core.errors import ChainError, InvalidProof, Rejected
+from balance_core.errors import ChainError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
 from balance_evm import NAME, codec, interfaces, typed_data, verifiers
@@ -262,16 +262,14 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Vouches, EvmClaims):
 
         return self.writer.write(event.record, key, build, judged_here=False, event=event)
 
-    def examine(self, record: ProofRecord, bundle: Bundle) -> None:
+    def examine(self, record: ProofRecord, bundle: Bundle) -> bool:
         """Raise InvalidProof unless the model's verifier is this plugin's adapter over the known contract."""
         source = verifiers.exporter(bundle.proof.backend)
         if source is None:
-            raise InvalidProof(
-                f"which contract checks proofs of {bundle.proof.backend} is not known here",
-                hint=f"pip install balance-{bundle.proof.backend}",
-            )
+            return False
         wanted = verifiers.checkable(source, bundle.key, bundle.registration.registration)
         verifiers.genuine(self, self.model(self.chronicle(), record.registration_id), wanted)
+        return True
 
     @cached_property
     def max_inline(self) -> int:

@@ -352,7 +352,10 @@ def test_a_reader_needs_no_compiler(published, monkeypatch):
     assert verifiers.compiled(published.chain, wanted).endswith(runtime)
     assert verifiers.KNOWN_CODE[wanted.name] == hashlib.sha256(runtime).hexdigest()
     monkeypatch.setattr(verifiers, "compiled", None)
-    published.chain.examine(published.record, published.bundle)
+    assert published.chain.examine(published.record, published.bundle)
+    # Where nothing is known to compare with, the chain's word is not passed on.
+    monkeypatch.setattr(verifiers, "exporter", lambda _backend: None)
+    assert not published.chain.examine(published.record, published.bundle)
 
 
 @pytest.mark.parametrize("whose", ["verifier", "registry"])
