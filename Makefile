@@ -1,28 +1,34 @@
 # make demo    proves and verifies the bundled digit, and says where the proof is
 # make test    format, lint, types and all tests but soak and bench: what CI runs
 # make check   the quick part of it, in under a minute
+# make native  builds and installs the Rust halves of plugins, each once; make test does it by itself
 # make bench   the measurements; make soak the long tests; make lock the pinned requirements
-# Everything lives in .venv. Only Python 3.11 or newer and make are needed.
+# make test-ipfs  the IPFS storage against a real daemon from npm (some minutes to install)
+# Everything lives in .venv. Only Python 3.11 or newer and make are needed; cargo for native, go and node for some tests.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
 DISTRIBUTIONS := . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml tests/plugins/*/pyproject.toml))
-SOURCES := balance_core plugins tests examples benchmarks docs
+SOURCES := balance_core plugins tests tools examples benchmarks docs
 INSTALLED := $(VENV)/.installed
 PLUGIN_TESTS := $(wildcard plugins/*/tests)
 FAST := not slow and not bench and not soak
 
-.PHONY: demo test check bench soak lock static clean
+.PHONY: demo test check bench soak lock static native test-ipfs clean
 
 demo: $(INSTALLED)
 	@BALANCE_HOME=$${BALANCE_HOME:-$(CURDIR)/.balance} $(BIN)/balance run --backend ezkl
 
 # A plugin's tests are its distribution's own, so each runs by itself, before the long ones of the core.
-test: static
+test: static native
 	@for folder in $(PLUGIN_TESTS) tests; do \
 	    echo "== $$folder"; $(BIN)/python -m pytest -m "not bench and not soak" $$folder || exit 1; done
+
+# Without cargo everything else is still built and tested; BALANCE_REQUIRE names what must be there.
+native: $(INSTALLED)
+	@$(BIN)/python tools/native_wheels.py
 
 check: static
 	$(BIN)/python -m pytest -m "$(FAST)" tests/core tests/test_cid.py
@@ -32,16 +38,16 @@ static: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
+bench: native
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m bench $$folder || test $$? = 5 || exit 1; done
 
-soak: $(INSTALLED)
+soak: native
 	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m soak $$folder || test $$? = 5 || exit 1; done
 
 lock:
 	uv pip compile pyproject.toml plugins/*/pyproject.toml --group pyproject.toml:dev --all-extras --universal \
-	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package balance-core \
+	    --overrides requirements/overrides.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package balance-core \
 	    $(foreach folder,$(wildcard plugins/*/pyproject.toml),--no-emit-package \
 	    $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(folder))) --custom-compile-command "make lock" -o $(LOCK)
 

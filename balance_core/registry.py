@@ -37,9 +37,13 @@ KINDS: dict[str, type[Plugin]] = {
 
 KNOWN_DISTRIBUTIONS = {
     ("backends", "ezkl"): "balance-ezkl",
+    ("backends", "giza_orion"): "'balance-orion[prover]'",
+    ("backends", "zkml_halo2"): "'balance-zkml[prover]'",
     ("chains", "evm"): "balance-evm",
     ("storage", "ipfs"): "balance-ipfs",
     ("verifiers", "ezkl"): "balance-ezkl",
+    ("verifiers", "giza_orion"): "balance-orion",
+    ("verifiers", "zkml_halo2"): "balance-zkml",
 }
 """What to install for a name that is not there: for hints, and nothing else."""
 
