@@ -38,6 +38,10 @@ static: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
+test-ipfs: $(INSTALLED)
+	BALANCE_IPFS_DAEMON="$$($(BIN)/python plugins/storage_ipfs/tests/daemon.py)" \
+	    $(BIN)/python -m pytest plugins/storage_ipfs/tests/test_daemon.py
+
 bench: native
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m bench $$folder || test $$? = 5 || exit 1; done
