@@ -10,7 +10,7 @@ from balance_core import cid, registering, registry
 from balance_core.bundle import Bundle
 from balance_core.errors import ConfigError
 from balance_core.files import read_limited, write_output
-from balance_core.records import Circuit, Digest, Name, Record, Registration
+from balance_core.records import Circuit, Digest, Making, Name, Record, Registration
 from balance_core.runs import RunReceipt
 from balance_core.session import BUNDLE_FILE, RECEIPT_FILE, Session
 from balance_core.stages import Limits, Task
@@ -140,10 +140,8 @@ def reproduce(model: Any, registration: Path | str) -> Reproduction:
     be trusted, since what they give is compared with what was registered. Needs the same backend version, and the
     reference string that the registration was made with.
     """
-    registered, circuit = _registered(registration)
-    with Session(
-        {"backend": circuit.backend, "settings": circuit.settings, "storage": None, "chain": None}
-    ) as session:
+    registered, making = _registered(registration)
+    with Session({"backend": making.backend, "settings": making.settings, "storage": None, "chain": None}) as session:
         converted = session.convert(model, None, None)
         again = session.pipeline.derive(converted, parameters=registered.setup_trust.parameters)
     agrees = again.circuit_id == registered.circuit_id and registered.model_id in {None, converted.summary.model_id}
@@ -155,15 +153,16 @@ def reproduce(model: Any, registration: Path | str) -> Reproduction:
     )
 
 
-def _registered(source: Path | str) -> tuple[Registration, Circuit]:
-    """Return a registration and the record of its circuit."""
+def _registered(source: Path | str) -> tuple[Registration, Making]:
+    """Return a registration and how its circuit was made."""
     run = Workspace.default().runs / str(source) / BUNDLE_FILE
     if Path(source).exists() or run.exists():
         bundle = read_bundle(source)
-        claim = bundle.claims.get("circuit")
+        claim = bundle.claims.get("making")
         if claim is None:
             raise ConfigError("the bundle does not say with which settings its circuit was made")
-        return bundle.registration.check(), Circuit.from_json(claim)
+        return bundle.registration.check(), Making.from_json(claim)
     workspace = Workspace.default()
     own = registering.find(workspace, str(source))
-    return own.registration, Circuit.from_json(workspace.blob(own.preparation.circuit).read_bytes())
+    circuit = Circuit.from_json(workspace.blob(own.preparation.circuit).read_bytes())
+    return own.registration, circuit.making

@@ -247,6 +247,20 @@ class Circuit(Record):
         """The digest of everything that the verifier relies on."""
         return circuit_id(self.backend, dict(self.key))
 
+    @property
+    def making(self) -> Making:
+        """What a stranger needs to make the circuit again, and nothing that tells of private weights."""
+        return Making(backend=self.backend, backend_version=self.backend_version, settings=self.settings)
+
+
+class Making(Record):
+    """How a circuit was made: the backend, and settings that make it again."""
+
+    kind: ClassVar[str] = "making"
+    backend: Name
+    backend_version: Label
+    settings: dict[str, Any]
+
 
 class Registration(Record):
     """A model as its provider stands behind it; published, and named by its digest."""

@@ -253,7 +253,7 @@ class Session:
             commitment=self.pipeline.commitment(preparation),
             proof=proof,
             claims={
-                "circuit": self.pipeline.circuit(preparation).to_json(),
+                "making": self.pipeline.circuit(preparation).making.to_json(),
                 "fidelity": execution.fidelity.to_json(),
             },
         )

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import random_inputs, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balance_core.errors import BalanceError, ConfigError
 from balance_core.integer import IntegerModel, dumps, execute_integers, loads
 from balance_core.integer.codec import Reader, Writer
+from balance_core.testing.random_models import random_inputs, random_model
 
 
 @settings(max_examples=60, deadline=None)

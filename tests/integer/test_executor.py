@@ -8,7 +8,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from graphs import random_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from balance_core.errors import ConfigError
 from balance_core.integer import IntegerModel, Node, Output, execute, execute_integers, inspect
 from balance_core.integer import operations as ops
 from balance_core.integer.executor import quantise
+from balance_core.testing.random_models import random_model
 
 
 @given(

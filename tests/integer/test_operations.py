@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import random_inputs, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import run
@@ -14,6 +13,7 @@ from balance_core.integer import IntegerModel, Node, Output, execute_integers
 from balance_core.integer import operations as ops
 from balance_core.integer.facts import SAFE, Fact, Inadmissible
 from balance_core.integer.model import checked_fact
+from balance_core.testing.random_models import random_inputs, random_model
 
 SAMPLES = 5
 

@@ -14,6 +14,8 @@ ENGINE = ROOT / "tests" / "data" / "zkml"
 """Models of the zkml project's format, with the integers that its own engine gives."""
 UPSTREAM = ROOT.parent / "shared" / "fixtures" / "zkml_mnist"
 """Files of the zkml project itself, which are not ours to copy."""
+MODELS = ROOT.parent / "shared" / "models"
+"""Trained models with their samples, where they stand beside this clone."""
 CEREMONY = ROOT / "plugins/zkml_halo2/native/srs/tests/fixtures/powersOfTau28_hez_final_08.ptau"
 
 installed = all(importlib.util.find_spec(name) for name in ("balance_zkml_prover", "balance_zkml_verifier"))
@@ -23,3 +25,8 @@ native = pytest.mark.skipif(not installed, reason="the native halves of balance-
 def run(*arguments: object) -> int:
     """Run one command line and return its exit code."""
     return invoke([str(argument) for argument in arguments])
+
+
+def lists(ports, batch, sample):
+    """Return one sample of each input as a flat list, in the model's order."""
+    return [batch[op.label][sample].reshape(-1).tolist() for _, op in ports]

@@ -357,4 +357,3 @@ fn running(steps: &[Fr]) -> Vec<Fr> {
     }
     sums
 }
-

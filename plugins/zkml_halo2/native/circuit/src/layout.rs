@@ -281,7 +281,11 @@ impl Layout {
     pub fn check(&self) -> Result<(), Error> {
         let rows = self.shape.rows();
         if self.height() > rows || self.tables.sets(&self.shape) > self.shape.tables {
-            return Err(Error::TooSmall(format!("{} rows and {} table entries", self.height(), self.tables.outs.len())));
+            return Err(Error::TooSmall(format!(
+                "{} rows and {} table entries",
+                self.height(),
+                self.tables.outs.len()
+            )));
         }
         Ok(())
     }

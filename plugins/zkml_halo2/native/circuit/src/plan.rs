@@ -138,18 +138,13 @@ fn limits(k: u32) -> Vec<Limits> {
 
 fn candidates(k: u32, private: bool) -> Vec<Shape> {
     let shape = |lanes, whole| Shape { k, lanes, taps: 1, tables: 1, private, whole, packed: 1 };
-    let both = |lanes: usize| [false, true].into_iter().filter(move |&whole| lanes > 1 || !whole).map(move |w| (lanes, w));
+    let both =
+        |lanes: usize| [false, true].into_iter().filter(move |&whole| lanes > 1 || !whole).map(move |w| (lanes, w));
     LANES.into_iter().flat_map(both).map(|(lanes, whole)| shape(lanes, whole)).collect()
 }
 
 /// The layout of these rows and lanes with the fewest columns, unless it costs more than `enough`.
-fn narrowest(
-    model: &Model,
-    steps: &Steps,
-    shape: Shape,
-    limits: Limits,
-    enough: f64,
-) -> Result<Option<Plan>, Error> {
+fn narrowest(model: &Model, steps: &Steps, shape: Shape, limits: Limits, enough: f64) -> Result<Option<Plan>, Error> {
     let digits = |node: u32| digits_of(model, node);
     let packed = steps.public_bits().min(240 / shape.lanes as u32).max(1);
     let affordable = TAPS.partition_point(|&taps| Shape { taps, ..shape }.seconds() < enough);

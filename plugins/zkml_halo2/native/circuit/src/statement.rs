@@ -25,7 +25,11 @@ pub fn column(
         }
         for (i, (part, values)) in parts.iter().zip(values).enumerate() {
             if part.cells.len() != values.len() {
-                return Err(Error::Witness(format!("{what} {i} has {} elements, not {}", part.cells.len(), values.len())));
+                return Err(Error::Witness(format!(
+                    "{what} {i} has {} elements, not {}",
+                    part.cells.len(),
+                    values.len()
+                )));
             }
             for (&(row, lane), &value) in part.cells.iter().zip(values) {
                 if value < part.lo || value > part.hi {

@@ -101,14 +101,22 @@ impl Affine {
 /// A function of one integer.
 #[derive(Clone, Debug)]
 pub enum Function {
-    Clamp { lo: i64, hi: i64 },
-    Table { first: i64, table: Arc<Vec<i64>> },
+    Clamp {
+        lo: i64,
+        hi: i64,
+    },
+    Table {
+        first: i64,
+        table: Arc<Vec<i64>>,
+    },
     /// max(x, 0).
     Positive,
     /// 1 where x >= 0, else 0.
     NotNegative,
     /// The larger of the two digits of x in this base.
-    LargerDigit { base: i64 },
+    LargerDigit {
+        base: i64,
+    },
 }
 
 impl Function {
@@ -192,22 +200,58 @@ pub enum Hint {
 /// One thing a circuit does; every step but the checks makes a tensor of as many elements as it reads.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Input { out: u32, node: usize },
+    Input {
+        out: u32,
+        node: usize,
+    },
     Linear(Linear),
     /// out = chain(floor((2x + d) / (2d))), by look-up, for x in [lo, hi]. `related` if x is there only because its parts
     /// belong together, not for any values of them.
-    Narrow { out: u32, x: Vec<Affine>, lo: i64, hi: i64, divisor: i64, chain: Chain, related: bool },
+    Narrow {
+        out: u32,
+        x: Vec<Affine>,
+        lo: i64,
+        hi: i64,
+        divisor: i64,
+        chain: Chain,
+        related: bool,
+    },
     /// out = u * v.
-    Product { out: u32, u: Vec<Affine>, v: Vec<Affine> },
+    Product {
+        out: u32,
+        u: Vec<Affine>,
+        v: Vec<Affine>,
+    },
     /// out is what the hint says of x and y, known to be in [lo, lo + 2^bits) and no more.
-    Hinted { out: u32, hint: Hint, x: Vec<Affine>, y: Vec<Affine>, lo: i64, bits: u32 },
+    Hinted {
+        out: u32,
+        hint: Hint,
+        x: Vec<Affine>,
+        y: Vec<Affine>,
+        lo: i64,
+        bits: u32,
+    },
     /// 0 <= x < 2^bits.
-    Range { x: Vec<Affine>, bits: u32 },
+    Range {
+        x: Vec<Affine>,
+        bits: u32,
+    },
     /// out = 1 where x >= 0, else 0, for x in [-2^bits, 2^bits).
-    Sign { out: u32, x: Vec<Affine>, bits: u32 },
+    Sign {
+        out: u32,
+        x: Vec<Affine>,
+        bits: u32,
+    },
     /// out = x.
-    Copy { out: u32, x: Vec<Affine> },
-    Output { x: Vec<Affine>, lo: i64, hi: i64 },
+    Copy {
+        out: u32,
+        x: Vec<Affine>,
+    },
+    Output {
+        x: Vec<Affine>,
+        lo: i64,
+        hi: i64,
+    },
 }
 
 /// A tensor that a step makes.

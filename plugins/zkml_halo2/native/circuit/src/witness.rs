@@ -50,7 +50,8 @@ pub fn fill(layout: &Layout, weights: &Weights, inputs: &[Vec<i64>]) -> Result<W
     for block in &layout.blocks {
         filling.block(block)?;
     }
-    let value = |&(row, lane): &(u32, u8)| filling.a[lane as usize][row as usize] + layout.fixed(Fixed::Raise, row as usize);
+    let value =
+        |&(row, lane): &(u32, u8)| filling.a[lane as usize][row as usize] + layout.fixed(Fixed::Raise, row as usize);
     let outputs = layout.outputs.iter().map(|part| part.cells.iter().map(value).collect()).collect();
     let counts = filling.counts()?;
     let columns = if layout.shape.private { weights::columns(layout, weights)? } else { vec![] };

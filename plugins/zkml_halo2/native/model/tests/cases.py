@@ -20,7 +20,6 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[4] / "tests" / "integer"))
 
-from graphs import Growing, random_inputs, random_model  # noqa: E402
 from test_encoding import mutated  # noqa: E402
 
 from balance_core.errors import ConfigError  # noqa: E402 - the path above comes first
@@ -32,6 +31,7 @@ from balance_core.integer.encoding import (  # noqa: E402
     encode_structure,
     encode_weights,
 )
+from balance_core.testing.random_models import Growing, random_inputs, random_model  # noqa: E402
 
 
 def linear_models(generator: np.random.Generator) -> IntegerModel:

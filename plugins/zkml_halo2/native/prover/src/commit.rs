@@ -69,7 +69,8 @@ impl Opening {
 pub fn commit(structure: &[u8], values: &[u8], key_bytes: &[u8], srs: &Path) -> Result<(Vec<u8>, Opening), Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
-    let registered = key.registered.as_ref().ok_or_else(|| Error::new("the weights are public: nothing to commit to"))?;
+    let registered =
+        key.registered.as_ref().ok_or_else(|| Error::new("the weights are public: nothing to commit to"))?;
     let layout = layout_of(&model, &key)?;
     let params = read_params(srs, key.shape.k)?;
     let columns = weights::columns(&layout, &weights)?;

@@ -130,11 +130,39 @@ fn prove<'py>(
     Ok(PyBytes::new(py, &proof))
 }
 
+/// Fill the circuit, alter cells of the first phase (column, lane, row, what is added), and return the constraints that
+/// notice: for tests.
+#[pyfunction]
+fn altered(
+    py: Python<'_>,
+    structure: &[u8],
+    weights: &[u8],
+    options: &Bound<'_, PyDict>,
+    inputs: Vec<Vec<i64>>,
+    edits: Vec<(String, usize, usize, i64)>,
+) -> PyResult<Vec<String>> {
+    let private = is_private(options)?;
+    guarded(py, || crate::altered(structure, weights, private, &inputs, &edits))
+}
+
+/// Return the cells of the first phase that some constraint reads: column, lane, row.
+#[pyfunction]
+fn read_cells(
+    py: Python<'_>,
+    structure: &[u8],
+    options: &Bound<'_, PyDict>,
+) -> PyResult<Vec<(String, usize, usize)>> {
+    let private = is_private(options)?;
+    guarded(py, || crate::read_cells(structure, private))
+}
+
 #[pymodule]
 fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(setup, module)?)?;
     module.add_function(wrap_pyfunction!(commit, module)?)?;
     module.add_function(wrap_pyfunction!(prove, module)?)?;
+    module.add_function(wrap_pyfunction!(altered, module)?)?;
+    module.add_function(wrap_pyfunction!(read_cells, module)?)?;
     balance_zkml_srs::python::register(module)
 }

@@ -129,8 +129,7 @@ impl Key {
         if blinded(&main) != BLINDED || registered.as_ref().is_some_and(|r| blinded(&r.key) != BLINDED) {
             return Err(Error::new("verifying key: another number of blinding rows"));
         }
-        let key =
-            Self { shape, limits, structure_digest, cut, public_rows, inputs, outputs, main, registered };
+        let key = Self { shape, limits, structure_digest, cut, public_rows, inputs, outputs, main, registered };
         if key.encode() != bytes {
             return Err(Error::new("verifying key: it is not in its one encoding"));
         }

@@ -83,12 +83,7 @@ pub fn commitment<'a>(key: &Key, key_bytes: &[u8], bytes: &'a [u8]) -> Result<Co
 }
 
 /// Checks a proof to its last byte and returns what it states.
-pub fn proof(
-    key: &Key,
-    key_bytes: &[u8],
-    commitment_bytes: Option<&[u8]>,
-    proof: &[u8],
-) -> Result<Statement, Error> {
+pub fn proof(key: &Key, key_bytes: &[u8], commitment_bytes: Option<&[u8]>, proof: &[u8]) -> Result<Statement, Error> {
     let columns = match (&key.registered, commitment_bytes) {
         (Some(_), Some(bytes)) => Some(commitment(key, key_bytes, bytes)?.columns),
         (None, None) => None,

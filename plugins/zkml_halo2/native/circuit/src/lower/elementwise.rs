@@ -42,7 +42,8 @@ impl Lowering<'_> {
         if self.readers[layer] != 1 || self.fact(layer).shape != self.fact(place).shape {
             return Ok(None);
         }
-        let (Value::Elements(elements), Some(weights)) = (&self.values[layer], self.weights_out(place, weights)) else {
+        let (Value::Elements(elements), Some(weights)) = (&self.values[layer], self.weights_out(place, weights))
+        else {
             return Ok(None);
         };
         let elements = elements.clone();

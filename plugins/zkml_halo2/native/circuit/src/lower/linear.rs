@@ -331,7 +331,8 @@ impl Geometry {
         let (first, last) = (columns.iter().min().copied().unwrap_or(0), columns.iter().max().copied().unwrap_or(0));
         let top = lines.iter().min().copied().unwrap_or(0);
         let bottom = lines.iter().max().copied().unwrap_or(0);
-        let row = (last + 1).max((self.out[1] + reach(1)).saturating_sub(first));
+        // and as many as there are results in a line, so that each has a row of its own.
+        let row = (last + 1).max((self.out[1] + reach(1)).saturating_sub(first)).max(self.out[1]);
         let longest = reach(0) * row + reach(1);
         // exponent of a pixel: (line - top) * row + column; of a tap: longest - its reach; so the result (0, 0) stands at
         // longest - top * row, where that may lie before the plane when it reads padding only: shift everything then.

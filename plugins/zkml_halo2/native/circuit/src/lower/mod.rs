@@ -66,12 +66,22 @@ pub fn lower(model: &Model, limits: Limits) -> Result<Steps, Error> {
         readers[*tensor] += 1;
     }
     let spread = spreads(model);
-    let mut lowering =
-        Lowering { model, limits, values: Vec::with_capacity(model.nodes.len()), readers, spread, made: Steps::default() };
+    let mut lowering = Lowering {
+        model,
+        limits,
+        values: Vec::with_capacity(model.nodes.len()),
+        readers,
+        spread,
+        made: Steps::default(),
+    };
     for place in 0..model.nodes.len() {
         let value = lowering.node(place).map_err(|error| match error {
-            Error::Unsupported(text) => Error::Unsupported(format!("node {place} {}: {text}", model.nodes[place].op.name())),
-            Error::TooSmall(text) => Error::TooSmall(format!("node {place} {}: {text}", model.nodes[place].op.name())),
+            Error::Unsupported(text) => {
+                Error::Unsupported(format!("node {place} {}: {text}", model.nodes[place].op.name()))
+            }
+            Error::TooSmall(text) => {
+                Error::TooSmall(format!("node {place} {}: {text}", model.nodes[place].op.name()))
+            }
             other => other,
         })?;
         lowering.values.push(value);
@@ -260,7 +270,11 @@ pub(crate) fn broadcast(shape: &[usize], own: &[usize]) -> Vec<usize> {
     }
     let mut positions = vec![0];
     for (axis, &count) in shape.iter().enumerate() {
-        positions = positions.iter().flat_map(|&p| (0..count).map(move |i| (p, i))).map(|(p, i)| p + i * strides[axis]).collect();
+        positions = positions
+            .iter()
+            .flat_map(|&p| (0..count).map(move |i| (p, i)))
+            .map(|(p, i)| p + i * strides[axis])
+            .collect();
     }
     positions
 }

@@ -215,9 +215,7 @@ impl Lowering<'_> {
 /// The least value of a leading clamp, and the bits of the window that holds its values.
 pub(crate) fn window(chain: &[Function]) -> Option<(i128, u32)> {
     match chain.first() {
-        Some(Function::Clamp { lo, hi }) => {
-            Some((i128::from(*lo), bits_for(i128::from(*hi) - i128::from(*lo) + 1)))
-        }
+        Some(Function::Clamp { lo, hi }) => Some((i128::from(*lo), bits_for(i128::from(*hi) - i128::from(*lo) + 1))),
         _ => None,
     }
 }

@@ -122,9 +122,8 @@ impl Placement<'_> {
             let alone = |lane: usize| {
                 held[lane].is_none_or(|(tensor, at)| self.uses.count(tensor, at) == 1 && straight[lane] == 1)
             };
-            let once = self.row_uses[from as usize] == Use::Free
-                && targets_of[&from].len() == 1
-                && (0..lanes).all(alone);
+            let once =
+                self.row_uses[from as usize] == Use::Free && targets_of[&from].len() == 1 && (0..lanes).all(alone);
             let readable = matches!(self.row_uses[from as usize], Use::Free | Use::Single);
             let several = self.layout.shape.whole && lanes > 1 && readable && wires.len() > 1;
             if once || several {
@@ -165,12 +164,7 @@ impl Placement<'_> {
     }
 
     /// The constant that all lanes of a row share goes into its offset, what differs is added.
-    fn feed_constants(
-        &mut self,
-        targets: &[Target],
-        fed: &HashSet<usize>,
-        bounds: Bounds,
-    ) -> Result<(), Error> {
+    fn feed_constants(&mut self, targets: &[Target], fed: &HashSet<usize>, bounds: Bounds) -> Result<(), Error> {
         let mut rows: BTreeMap<usize, HashMap<usize, i64>> = BTreeMap::new();
         for target in targets {
             rows.entry(target.row).or_default().insert(target.lane, target.x.constant);

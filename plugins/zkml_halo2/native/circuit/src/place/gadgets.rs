@@ -346,11 +346,17 @@ impl Placement<'_> {
             }
         }
         let mut block = self.block(start, end);
-        let targets: Vec<Target> = x
+        let mut targets: Vec<Target> = x
             .iter()
             .zip(&part.cells)
             .map(|(x, &(row, lane))| Target { row: row as usize, lane: lane as usize, x })
             .collect();
+        // Lanes behind the last element are part of the public value too: as the least one, which is raised to 0.
+        let least = Affine::constant(lo);
+        let last = part.cells.last().map_or(0, |cell| cell.1 as usize);
+        if part.packed {
+            targets.extend((last + 1..self.lanes()).map(|lane| Target { row: end - 1, lane, x: &least }));
+        }
         let bounds = if part.packed { Bounds::Related(lo, hi) } else { Bounds::None };
         self.feed(&mut block, &targets, bounds)?;
         self.finish(block);

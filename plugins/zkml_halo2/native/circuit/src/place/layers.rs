@@ -15,6 +15,10 @@ struct Placed {
 
 impl Placement<'_> {
     pub(super) fn linear(&mut self, at: usize, linear: &Linear) -> Result<(), Error> {
+        let rising = linear.positions.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rising || linear.positions.last().is_none_or(|&last| last as usize >= linear.plane) {
+            return Err(Error::Unsupported("two results of a layer share a row".into()));
+        }
         let lanes = self.lanes();
         let groups = linear.channels.div_ceil(lanes);
         let start = self.rows(groups * linear.plane);
@@ -138,7 +142,14 @@ impl Placement<'_> {
                 Part::Product { out, .. } => {
                     let (left, right) = (placed.next().ok_or_else(missing)?, placed.next().ok_or_else(missing)?);
                     let constants = vec![((*out as usize % lanes) as u8, 1)];
-                    self.summand(Summand { x: left.sum, s: right.sum, constants, weights: vec![], digit: 0, factor: 0 });
+                    self.summand(Summand {
+                        x: left.sum,
+                        s: right.sum,
+                        constants,
+                        weights: vec![],
+                        digit: 0,
+                        factor: 0,
+                    });
                 }
                 Part::Bias { coefficients } => {
                     for (group, operands) in ones.next().ok_or_else(missing)?.into_iter().enumerate() {
@@ -301,7 +312,8 @@ impl Placement<'_> {
             .elements
             .iter()
             .map(|(x, exponent)| {
-                x.single().map(|(tensor, at)| (self.layout.cells[tensor as usize][at as usize], (tensor, at), *exponent))
+                x.single()
+                    .map(|(tensor, at)| (self.layout.cells[tensor as usize][at as usize], (tensor, at), *exponent))
             })
             .collect();
         let Some(mut cells) = cells else { return Ok(None) };

@@ -20,8 +20,13 @@ pub struct Uses {
 impl Uses {
     pub fn of(steps: &Steps) -> Self {
         let counts = || steps.tensors.iter().map(|made| vec![0u32; made.size]).collect::<Vec<_>>();
-        let mut uses =
-            Self { terms: counts(), runs: counts(), pairs: HashMap::new(), fused: HashSet::new(), wanted: HashMap::new() };
+        let mut uses = Self {
+            terms: counts(),
+            runs: counts(),
+            pairs: HashMap::new(),
+            fused: HashSet::new(),
+            wanted: HashMap::new(),
+        };
         for step in &steps.steps {
             match step {
                 Step::Linear(linear) => uses.linear(linear),

@@ -1,8 +1,9 @@
-"""Random integer models, for promises that hold for all of them."""
+"""Random integer models, for promises that hold for all of them: a prover of the integer model is tried on these."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from balance_core.integer import IntegerModel, Node, Output
 from balance_core.integer import operations as ops
 from balance_core.integer.facts import Inadmissible, check_interval
 from balance_core.integer.model import checked_fact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from balance_core.integer.facts import Fact
 
 KINDS = ("wire", "add", "sub", "mul", "square", "sum", "matmul", "conv2d", "rescale", "divide", "clamp", "lookup",
          "less", "max", "argmax", "weight")  # fmt: skip
@@ -21,8 +27,8 @@ class Growing:
     def __init__(self, generator: np.random.Generator) -> None:
         self.random = generator
         self.nodes: list[Node] = []
-        self.facts = []
-        self.weights = {}
+        self.facts: list[Fact] = []
+        self.weights: dict[int, np.ndarray] = {}
         shape = tuple(int(n) for n in self.random.integers(1, 4, size=int(self.random.integers(2, 4))))
         bound = int(self.random.choice([1, 7, 255, 2**20]))
         low = -bound if self.random.integers(2) else 0
@@ -30,7 +36,7 @@ class Growing:
         if self.random.integers(2):
             self.add(ops.Input("y", (1,) * len(shape), -3, 3))
 
-    def add(self, operation, *inputs) -> int | None:
+    def add(self, operation: ops.Operation, *inputs: int) -> int | None:
         """Add a node if it is admissible."""
         try:
             fact = checked_fact(operation, tuple(self.facts[i] for i in inputs))
@@ -46,13 +52,15 @@ class Growing:
         self.facts.append(fact)
         return len(self.nodes) - 1
 
-    def constant(self, shape, low=-9, high=9) -> int:
+    def constant(self, shape: Sequence[int], low: int = -9, high: int = 9) -> int:
         """Add a constant, weight or listed."""
         values = self.random.integers(low, high + 1, size=shape).astype(np.int64)
-        if self.random.integers(2):
-            return self.add(ops.Constant.listed(values))
-        place = self.add(ops.Constant(tuple(shape), low, high, None))
-        self.weights[place] = values
+        listed = bool(self.random.integers(2))
+        place = self.add(ops.Constant.listed(values) if listed else ops.Constant(tuple(shape), low, high, None))
+        if place is None:
+            raise AssertionError("a small constant is always admissible")
+        if not listed:
+            self.weights[place] = values
         return place
 
     def grow(self) -> None:  # noqa: C901, PLR0912 - one case for each operation
@@ -71,7 +79,8 @@ class Growing:
                 self._wire(inputs)
             case "add" | "sub" | "mul" | "less":
                 y = self._partner(x)
-                self.add({"add": ops.Add, "sub": ops.Sub, "mul": ops.Mul, "less": ops.Less}[kind](), x, y)
+                elementwise = {"add": ops.Add(), "sub": ops.Sub(), "mul": ops.Mul(), "less": ops.Less()}
+                self.add(elementwise[kind], x, y)
             case "square":
                 self.add(ops.Mul(), x, x)
             case "sum" | "max":
@@ -108,7 +117,7 @@ class Growing:
             return int(self.random.choice(same))
         return self.constant(tuple(n if self.random.integers(2) else 1 for n in shape))
 
-    def _wire(self, inputs) -> None:
+    def _wire(self, inputs: Sequence[int]) -> None:
         pool = sum(self.facts[i].size for i in inputs)
         choice = self.random.integers(3)
         if choice == 0:
