@@ -93,6 +93,30 @@ def test_other_weights_are_noticed():
     assert noticed("private", [("weights", 0, row, 1) for row in range(3)])
 
 
+def registered(edits):
+    import balance_zkml_prover as prover
+
+    model = everything()
+    return prover.altered_digits(encode_structure(model), encode_weights(model), edits)
+
+
+def test_registered_weights_are_in_their_ranges_and_padding_is_zero():
+    import balance_zkml_prover as prover
+
+    assert registered([]) == []
+    columns = prover.plan(encode_structure(everything()), {"weights": "private"})
+    places = range(columns["lanes"] * columns["taps"])
+    found = 0
+    for place in places:
+        for row in range(columns["rows"]):
+            try:
+                # 300 is no digit, whether a weight stands there or padding; rows without weights read nothing
+                found += bool(registered([("weights", place, row, 300)]))
+            except ValueError:
+                continue
+    assert found >= sum(array.size for array in everything().weights.values())
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Return a key with private weights, two commitments to it, and a proof under the first."""

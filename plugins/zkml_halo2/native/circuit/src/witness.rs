@@ -102,8 +102,8 @@ impl Filling<'_> {
             self.a[guess.lane as usize][guess.row as usize] = value - guess.lo;
         }
         for row in block.start..block.end {
-            for lane in 0..layout.shape.lanes {
-                let v = made[lane][row - block.start].wrapping_add(layout.fixed(Fixed::Offset, row));
+            for (lane, made) in made.iter().enumerate() {
+                let v = made[row - block.start].wrapping_add(layout.fixed(Fixed::Offset, row));
                 self.row(row, lane, v)?;
             }
         }

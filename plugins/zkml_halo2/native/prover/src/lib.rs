@@ -10,6 +10,6 @@ mod trial;
 pub use commit::{commit, Opening};
 pub use keys::{model_and_weights, plan_of, setup, Options};
 pub use prove::prove;
-pub use trial::{altered, read_cells, Edit};
+pub use trial::{altered, altered_digits, read_cells, Edit};
 
 pub use balance_zkml_verifier::Error;

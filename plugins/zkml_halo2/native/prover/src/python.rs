@@ -145,6 +145,17 @@ fn altered(
     guarded(py, || crate::altered(structure, weights, private, &inputs, &edits))
 }
 
+/// The same for what a registration shows about private weights.
+#[pyfunction]
+fn altered_digits(
+    py: Python<'_>,
+    structure: &[u8],
+    weights: &[u8],
+    edits: Vec<(String, usize, usize, i64)>,
+) -> PyResult<Vec<String>> {
+    guarded(py, || crate::altered_digits(structure, weights, &edits))
+}
+
 /// Return the cells of the first phase that some constraint reads: column, lane, row.
 #[pyfunction]
 fn read_cells(
@@ -163,6 +174,7 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(commit, module)?)?;
     module.add_function(wrap_pyfunction!(prove, module)?)?;
     module.add_function(wrap_pyfunction!(altered, module)?)?;
+    module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
     balance_zkml_srs::python::register(module)
 }

@@ -3,7 +3,8 @@
 //! For tests: the checks are those of a proof, made on the witness itself, without a proof.
 
 use balance_zkml_circuit::layout::Fixed;
-use balance_zkml_circuit::{plan, statement::public_column, witness, Layout, ModelCircuit};
+use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
+use balance_zkml_circuit::{plan, statement::public_column, weights, witness, Layout, ModelCircuit};
 use halo2_axiom::dev::{MockProver, VerifyFailure};
 
 use crate::keys::model_and_weights;
@@ -44,10 +45,23 @@ pub fn altered(
     let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
     let mock = MockProver::run(layout.shape.k, &circuit, vec![public])
         .map_err(|error| Error::new(format!("halo2 does not lay it out: {error:?}")))?;
-    let line = |failure: VerifyFailure| match failure {
-        VerifyFailure::ConstraintNotSatisfied { constraint, .. } => format!("{constraint}"),
-        other => format!("{other:?}").chars().take(200).collect(),
-    };
+    Ok(mock.verify().err().unwrap_or_default().into_iter().map(line).collect())
+}
+
+/// The same for what is shown once about registered weights; edits are of the column "weights".
+pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result<Vec<String>, Error> {
+    let (model, known) = model_and_weights(structure, Some(values))?;
+    let layout = plan(&model, true, None)?.layout;
+    let mut columns = weights::columns(&layout, &known)?;
+    for (_, place, row, by) in edits {
+        let cell = columns.get_mut(*place).and_then(|cells| cells.get_mut(*row));
+        let cell = cell.ok_or_else(|| Error::new("there is no such cell"))?;
+        *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a digit below zero"))?;
+    }
+    let digits = Digits::of(&model, &layout);
+    let circuit = RegistrationCircuit { digits: &digits, weights: Some(&columns) };
+    let mock = MockProver::run(layout.shape.k, &circuit, vec![])
+        .map_err(|error| Error::new(format!("halo2 does not lay it out: {error:?}")))?;
     Ok(mock.verify().err().unwrap_or_default().into_iter().map(line).collect())
 }
 
@@ -66,6 +80,13 @@ pub fn read_cells(structure: &[u8], private: bool) -> Result<Vec<(String, usize,
         }
     }
     Ok(cells)
+}
+
+fn line(failure: VerifyFailure) -> String {
+    match failure {
+        VerifyFailure::ConstraintNotSatisfied { constraint, .. } => format!("{constraint}"),
+        other => format!("{other:?}").chars().take(200).collect(),
+    }
 }
 
 fn on(layout: &Layout, row: usize, columns: &[Fixed]) -> bool {

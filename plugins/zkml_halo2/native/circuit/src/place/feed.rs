@@ -40,8 +40,11 @@ struct Whole {
     once: bool,
 }
 
+/// Row and lane of a value.
+type Cell = (u32, u8);
+
 struct Wire {
-    from: (u32, u8),
+    from: Cell,
     to: (usize, usize),
     factor: i64,
 }
@@ -65,7 +68,7 @@ impl Placement<'_> {
             }
         }
         block.moves.sort_unstable();
-        let mut singles: BTreeMap<((u32, u8), usize), Vec<(u8, i64)>> = BTreeMap::new();
+        let mut singles: BTreeMap<(Cell, usize), Vec<(u8, i64)>> = BTreeMap::new();
         for wire in wires.iter().filter(|wire| !rows.contains_key(&(wire.from.0, wire.to.0))) {
             singles.entry((wire.from, wire.to.0)).or_default().push((wire.to.1 as u8, wire.factor));
         }

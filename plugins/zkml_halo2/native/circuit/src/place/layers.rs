@@ -6,6 +6,9 @@ use crate::lower::narrow::rounded;
 use crate::steps::{Affine, Coefficient, Linear, Part, Run, Step, Tap};
 use crate::Error;
 
+/// Row and lane of a run's member, tensor and element, exponent.
+type Member = ((u32, u8), (u32, u32), u32);
+
 /// A run at its place: the sum, and the least exponent, which is left out of it.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
@@ -308,7 +311,7 @@ impl Placement<'_> {
 
     /// A run whose members stand one below the other, with nothing of others between, and that nobody else reads.
     fn in_place(&mut self, run: &Run, shift: usize) -> Result<Option<Placed>, Error> {
-        let cells: Option<Vec<((u32, u8), (u32, u32), u32)>> = run
+        let cells: Option<Vec<Member>> = run
             .elements
             .iter()
             .map(|(x, exponent)| {
