@@ -20,6 +20,9 @@ const SMALL: [f64; 8] = [1.2, 1.7, 3.2, 11.0, 15.0, 27.0, 48.0, 75.0];
 const FOURIER: [f64; 8] = [0.36, 0.68, 1.2, 2.5, 5.0, 11.0, 23.0, 49.0];
 const FIRST: u32 = 10;
 
+/// How many shapes are tried side by side.
+const TOGETHER: usize = 4;
+
 pub const SMALLEST: u32 = 8;
 pub const LARGEST: u32 = 22;
 const LANES: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
@@ -90,23 +93,28 @@ pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error>
     let mut best: Option<Plan> = None;
     let mut refused = Error::TooSmall("no shape holds the model".into());
     for k in ks {
-        let least = Shape { k, lanes: 1, taps: 1, tables: 1, private, whole: false, packed: 1 };
-        if best.as_ref().is_some_and(|best| best.layout.shape.seconds() <= least.seconds()) {
-            break;
-        }
+        let mut lowered = Vec::new();
         for limits in limits(k) {
-            let steps = match lower(model, limits) {
-                Ok(steps) => steps,
+            match lower(model, limits) {
+                Ok(steps) => lowered.push((limits, steps)),
                 Err(error @ Error::Unsupported(_)) => return Err(error),
-                Err(error) => {
-                    refused = error;
-                    continue;
-                }
-            };
+                Err(error) => refused = error,
+            }
+        }
+        let mut candidates: Vec<(Shape, &Limits, &Steps)> = lowered
+            .iter()
+            .flat_map(|(limits, steps)| candidates(k, private).into_iter().map(move |shape| (shape, limits, steps)))
+            .collect();
+        candidates.sort_by(|x, y| x.0.seconds().total_cmp(&y.0.seconds()));
+        // A few at a time, always the same, so that the choice depends on nothing but the model.
+        for few in candidates.chunks(TOGETHER) {
             let enough = best.as_ref().map_or(f64::INFINITY, |best| best.layout.shape.seconds());
-            let found: Vec<Result<Option<Plan>, Error>> = candidates(k, private)
-                .into_par_iter()
-                .map(|shape| narrowest(model, &steps, shape, limits, enough))
+            if few[0].0.seconds() >= enough {
+                break;
+            }
+            let found: Vec<Result<Option<Plan>, Error>> = few
+                .par_iter()
+                .map(|&(shape, &limits, steps)| narrowest(model, steps, shape, limits, enough))
                 .collect();
             for plan in found {
                 match plan {
@@ -121,6 +129,10 @@ pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error>
                     Err(error) => refused = error,
                 }
             }
+        }
+        let next = Shape { k: k + 1, lanes: 1, taps: 1, tables: 1, private, whole: false, packed: 1 };
+        if best.as_ref().is_some_and(|best| best.layout.shape.seconds() <= next.seconds()) {
+            break;
         }
     }
     best.ok_or(refused)
