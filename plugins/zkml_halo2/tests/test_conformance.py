@@ -32,7 +32,8 @@ class Halo2Conformance(BackendConformance):
     def with_public_values(self, proof, values):
         head = WORD + (len(proof.data) - WORD) % WORD
         context = (values[0] % 2**256).to_bytes(WORD, "little") if values else b""
-        rest = b"".join(v.to_bytes(max(1, (v.bit_length() + 7) // 8), "little") for v in values[1:])
+        own = [value % 256 if value < 0 else value for value in values[1:]]
+        rest = b"".join(value.to_bytes(max(1, (value.bit_length() + 7) // 8), "little") for value in own)
         return Proof(proof.backend, context + rest + proof.data[head:])
 
 
