@@ -40,9 +40,9 @@ def test_the_registered_model_is_recognised_and_a_retrained_one_is_not(place):
 
 def test_what_travels_holds_a_recipe_and_no_sample(place):
     folder, run = place
-    circuit = json.loads(balance.read_bundle(run.bundle).claims["circuit"])
-    assert json.loads(circuit["settings"]["recipe"])["choices"]
-    text = json.dumps(circuit["settings"])
+    making = json.loads(balance.read_bundle(run.bundle).claims["making"])
+    assert json.loads(making["settings"]["recipe"])["choices"]
+    text = json.dumps(making["settings"])
     first = np.load(folder / "x.npy")[0, 0]
     assert not any(f"{value:.4f}"[1:] in text for value in first)
     assert len(text) < 2000
