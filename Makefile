@@ -43,7 +43,7 @@ test-ipfs: $(INSTALLED)
 	    $(BIN)/python -m pytest plugins/storage_ipfs/tests/test_daemon.py
 
 bench: native
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m bench $$folder || test $$? = 5 || exit 1; done
 
 soak: native

@@ -190,6 +190,25 @@ class Replay:
         )
 
 
+def vouched(state: State, registration_id: str, where: str) -> Registration:
+    """Return a registration that its provider stands behind: active, or superseded and good for old proofs.
+
+    Raises Rejected for any other, saying how it stands; `where` names the chain in the message.
+    """
+    found = state.registrations.get(registration_id)
+    if found is None:
+        raise Rejected(f"registration {registration_id[:80]!r} is not on {where}")
+    if found.standing is Standing.REVOKED:
+        reason = f": {found.reason}" if found.reason else ""
+        raise Rejected(f"registration {registration_id} was revoked{reason}", hint="ask its provider for a new one")
+    if found.standing is Standing.PROPOSED:
+        raise Rejected(
+            f"registration {registration_id} is proposed and not yet accepted by {found.registration.provider}",
+            hint="its new provider registers it too",
+        )
+    return found.registration
+
+
 def decide(state: State, event: Event) -> State:
     """Return what an event changes, as the entries it sets; raises Rejected. An empty change is a repetition."""
     record = event.record

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from common import SHARED, lowered, prove_with_ezkl
 
 if TYPE_CHECKING:
     from balance_core.integer import IntegerModel
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 DENSE = "dense"
 """A matrix product of as many multiply-adds as lenet5 has, and nothing else."""
 NAMES = ("iris_tree", "cancer_logreg", "mnist_mlp", "mnist_cnn", DENSE, "lenet5", "mnist_transformer")
@@ -38,24 +38,6 @@ LIMITS = {"mnist_mlp": 8.0}
 """Most seconds where that is the bar."""
 OVER_DENSE = 1.5
 """How many times longer than the dense product lenet5 may take, in CPU seconds."""
-
-
-def lowered(path: Path) -> tuple[IntegerModel, dict[str, np.ndarray]]:
-    """Return a model's integers, calibrated on half of its samples, and the first of the others."""
-    from balance_core.integer import calibrate
-    from balance_core.integer.executor import quantise
-    from balance_core.model.inputs import as_batch
-    from balance_core.model.load import load
-
-    model = load(path)
-    with np.load(path.with_suffix(".npz")) as arrays:
-        batch = as_batch({model.inputs[0].name: arrays["x"]}, model.inputs)
-    half = len(next(iter(batch.values()))) // 2
-    integer = calibrate(model.proto(), {name: array[:half] for name, array in batch.items()}).model
-    held = {
-        op.label: quantise(batch[op.label][half : half + 1], integer.nodes[place], op) for place, op in integer.inputs
-    }
-    return integer, held
 
 
 def dense() -> tuple[IntegerModel, dict[str, np.ndarray]]:
@@ -106,16 +88,6 @@ def prove(path: Path) -> dict[str, object]:
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "predicted": [predicted.wall_seconds, predicted.cpu_seconds, predicted.memory_bytes],
     }  # fmt: skip
-
-
-def prove_with_ezkl(path: Path) -> tuple[float, float]:
-    """Return wall and CPU seconds of ezkl's proof of one answer."""
-    import balance_core as balance
-
-    samples = np.load(path.with_suffix(".npz"))["x"]
-    run = balance.run(path, samples[:1], samples=samples[: len(samples) // 2], backend="ezkl")
-    spent = next(stage.measurement for stage in run.receipt.stages if stage.stage == "prove")
-    return spent.wall_seconds, spent.cpu_seconds
 
 
 def report(name: str, found: dict, other: tuple[float, float] | None) -> bool:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from common import SHARED, lowered, prove_with_ezkl
 
 if TYPE_CHECKING:
     from balance_core.integer import IntegerModel
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 NAMES = ("iris_tree", "cancer_logreg", "mnist_mlp", "mnist_cnn", "lenet5", "mnist_transformer")
 RECORDED = {
     "mnist_mlp": (2.9, 0.4),
@@ -45,25 +45,6 @@ EXPONENT = 1.1
 PROOFS = 5
 
 
-def lowered(path: Path) -> tuple[IntegerModel, dict[str, np.ndarray]]:
-    """Return a model's integers, calibrated on half of its samples, and some of the others."""
-    from balance_core.integer import calibrate
-    from balance_core.integer.executor import quantise
-    from balance_core.model.inputs import as_batch
-    from balance_core.model.load import load
-
-    model = load(path)
-    with np.load(path.with_suffix(".npz")) as arrays:
-        batch = as_batch({model.inputs[0].name: arrays["x"]}, model.inputs)
-    half = len(next(iter(batch.values()))) // 2
-    integer = calibrate(model.proto(), {name: array[:half] for name, array in batch.items()}).model
-    held = {
-        op.label: quantise(batch[op.label][half : half + PROOFS], integer.nodes[place], op)
-        for place, op in integer.inputs
-    }
-    return integer, held
-
-
 def rung(kind: str, size: int) -> tuple[IntegerModel, dict[str, np.ndarray]]:
     """Return a model of about so many weights: dense layers, or convolutions of 3 x 3 on maps that grow alike."""
     from balance_core.integer import IntegerModel, Node, Output
@@ -74,7 +55,7 @@ def rung(kind: str, size: int) -> tuple[IntegerModel, dict[str, np.ndarray]]:
     weights: dict[int, np.ndarray] = {}
 
     def add(operation: object, *inputs: int) -> int:
-        nodes.append(Node(operation, inputs))  # type: ignore[arg-type]
+        nodes.append(Node(operation, inputs))
         return len(nodes) - 1
 
     def weight(*shape: int) -> int:
@@ -96,7 +77,7 @@ def rung(kind: str, size: int) -> tuple[IntegerModel, dict[str, np.ndarray]]:
             x = add(Clamp(0, 63), add(Rescale(1024), add(Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1), x, kernel)))
         x = add(Wire.from_index(np.arange(10).reshape(1, 10)), x)
     model = IntegerModel(tuple(nodes), (Output("y", x),), weights)
-    shape = nodes[0].operation.to  # type: ignore[attr-defined]
+    shape = nodes[0].operation.to
     return model, {"x": random.integers(0, 64, size=(PROOFS, *shape))}
 
 
@@ -141,16 +122,6 @@ def prove(integer: IntegerModel, batch: dict[str, np.ndarray], weights: str) -> 
         "size": sum(integer.facts[i].size for i in integer.weight_nodes)
         + sum(fact.size for i, fact in enumerate(integer.facts) if i not in integer.weight_nodes),
     }  # fmt: skip
-
-
-def prove_with_ezkl(path: Path) -> tuple[float, float]:
-    """Return wall and CPU seconds of ezkl's proof of one answer."""
-    import balance_core as balance
-
-    samples = np.load(path.with_suffix(".npz"))["x"]
-    run = balance.run(path, samples[:1], samples=samples[: len(samples) // 2], backend="ezkl")
-    spent = next(stage.measurement for stage in run.receipt.stages if stage.stage == "prove")
-    return spent.wall_seconds, spent.cpu_seconds
 
 
 def report(name: str, weights: str, found: dict, other: tuple[float, float] | None) -> bool:
@@ -215,7 +186,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(prove(*lowered(asked.folder / f"{asked.one[0]}.onnx"), asked.one[1])))
+        print(json.dumps(prove(*lowered(asked.folder / f"{asked.one[0]}.onnx", PROOFS), asked.one[1])))
         return
     if asked.rung:
         kind, size = asked.rung[0].split(":")

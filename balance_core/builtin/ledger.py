@@ -17,8 +17,8 @@ from balance_core.builtin.ledger_claims import LedgerClaims
 from balance_core.builtin.ledger_entry import Entry, LedgerHead, LedgerReport, SignedHead, countersign
 from balance_core.builtin.ledger_file import MAX_INLINE_BYTES, LedgerFile, ledger_id
 from balance_core.builtin.ledger_replay import SELECT_ALL, SELECT_BEHIND, ReplayedLedger
-from balance_core.chain import ChainEvent, ChainRef, Finality, Standing, Voucher, Vouches
-from balance_core.chain_state import Event, Replay, decide
+from balance_core.chain import ChainEvent, ChainRef, Finality, Voucher, Vouches
+from balance_core.chain_state import Event, Replay, decide, vouched
 from balance_core.contracts import ChainAdapter
 from balance_core.errors import ChainError, ConfigError, InvalidProof, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
@@ -86,20 +86,8 @@ class Ledger(ChainAdapter, Vouches, LedgerClaims):
     def registration(self, registration_id: str) -> Registration:
         """Return a registration that its provider stands behind: active, or superseded and good for old proofs."""
         with self._lock:
-            found = self.state().registrations.get(registration_id)
-        if found is None:
-            raise Rejected(f"registration {registration_id} is not on the ledger")
-        if found.standing is Standing.REVOKED:
-            reason = f": {found.reason}" if found.reason else ""
-            raise Rejected(
-                f"registration {registration_id} was revoked{reason}", hint="ask its provider for a new one"
-            )
-        if found.standing is Standing.PROPOSED:
-            raise Rejected(
-                f"registration {registration_id} is proposed and not yet accepted by {found.registration.provider}",
-                hint="its new provider registers it too",
-            )
-        return found.registration
+            state = self.state()
+        return vouched(state, registration_id, "the ledger")
 
     def voucher(self, registration_id: str) -> Voucher:
         """Return where the registration stands and how, whatever that is; raises Rejected for an unknown one."""

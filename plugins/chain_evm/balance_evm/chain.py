@@ -7,8 +7,8 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from balance_core.chain import ChainRef, Finality, Standing, Voucher, Vouches
-from balance_core.chain_state import Event, decide
+from balance_core.chain import ChainRef, Finality, Voucher, Vouches
+from balance_core.chain_state import Event, decide, vouched
 from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding
 from balance_core.errors import ChainError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
@@ -102,20 +102,7 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Vouches, EvmClaims):
 
     def registration(self, registration_id: str) -> Registration:
         """Return a registration that its provider stands behind: active, or superseded and good for old proofs."""
-        found = self.chronicle().replay.state.registrations.get(registration_id)
-        if found is None:
-            raise Rejected(f"registration {registration_id[:80]!r} is not on chain {self.network.chain_id}")
-        if found.standing is Standing.REVOKED:
-            reason = f": {found.reason}" if found.reason else ""
-            raise Rejected(
-                f"registration {registration_id} was revoked{reason}", hint="ask its provider for a new one"
-            )
-        if found.standing is Standing.PROPOSED:
-            raise Rejected(
-                f"registration {registration_id} is proposed and not yet accepted by {found.registration.provider}",
-                hint="its new provider registers it too",
-            )
-        return found.registration
+        return vouched(self.chronicle().replay.state, registration_id, f"chain {self.network.chain_id}")
 
     def voucher(self, registration_id: str) -> Voucher:
         """Return where the registration stands and how, whatever that is; raises Rejected for an unknown one."""

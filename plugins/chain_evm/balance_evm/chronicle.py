@@ -7,7 +7,7 @@ another provider than the account stands for, says nothing about anybody else: i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from balance_core.chain import (
     Answer,
@@ -119,7 +119,7 @@ class Chronicle:
             return None
         name, values = found
         self._count(values)
-        handler = _HANDLERS.get(name)
+        handler = self._HANDLERS.get(name)
         if handler is None:
             return None
         try:
@@ -283,21 +283,20 @@ class Chronicle:
             raise ChainError("the registry names the answer otherwise")
         return record
 
-
-_HANDLERS: dict[str, Callable[[Chronicle, dict[str, Any]], tuple[ChainRecord, str] | None]] = {
-    "KeyBound": Chronicle._key_bound,  # noqa: SLF001 - the table of this class
-    "Registered": Chronicle._registered,  # noqa: SLF001
-    "VerifierBound": Chronicle._verifier_bound,  # noqa: SLF001
-    "Revoked": Chronicle._revoked,  # noqa: SLF001
-    "ProofSubmitted": Chronicle._submitted,  # noqa: SLF001
-    "ProofVerified": Chronicle._verified,  # noqa: SLF001
-    "ProofAttested": Chronicle._attested,  # noqa: SLF001
-    "ClaimOpened": Chronicle._claimed,  # noqa: SLF001
-    "ClaimChallenged": Chronicle._challenged,  # noqa: SLF001
-    "ClaimAnswered": Chronicle._answered,  # noqa: SLF001
-    "ClaimSettled": Chronicle._settled,  # noqa: SLF001
-    "Withdrawn": Chronicle._withdrawn,  # noqa: SLF001
-}
+    _HANDLERS: ClassVar[dict[str, Callable[[Chronicle, dict[str, Any]], tuple[ChainRecord, str] | None]]] = {
+        "KeyBound": _key_bound,
+        "Registered": _registered,
+        "VerifierBound": _verifier_bound,
+        "Revoked": _revoked,
+        "ProofSubmitted": _submitted,
+        "ProofVerified": _verified,
+        "ProofAttested": _attested,
+        "ClaimOpened": _claimed,
+        "ClaimChallenged": _challenged,
+        "ClaimAnswered": _answered,
+        "ClaimSettled": _settled,
+        "Withdrawn": _withdrawn,
+    }
 
 
 def cursor(entry: Entry) -> str:
