@@ -233,6 +233,15 @@ def test_altered_keys_are_refused(made):
             verify(bytes(forged), made["commitments"][0], made["proof"])
 
 
+@pytest.mark.parametrize("at", [8, 12, 14, 16])
+def test_keys_of_shapes_that_no_plan_has_are_refused_before_anything_is_laid_out(made, at):
+    # k, lanes, taps, table sets: expressions of thousands of columns nest so deep that a small stack overflows
+    forged = bytearray(made["key"])
+    forged[at] = 255
+    with pytest.raises(ValueError, match="beyond what is allowed"):
+        verify(bytes(forged), made["commitments"][0], made["proof"])
+
+
 def test_another_string_makes_another_key_and_its_proofs_do_not_verify(made, tmp_path):
     import balance_zkml_prover as prover
 

@@ -25,6 +25,10 @@ const TOGETHER: usize = 4;
 
 pub const SMALLEST: u32 = 8;
 pub const LARGEST: u32 = 22;
+/// Most lanes, taps and table sets of any plan: a verifier takes no key that has more.
+pub const MOST_LANES: usize = LANES[LANES.len() - 1];
+pub const MOST_TAPS: usize = TAPS[TAPS.len() - 1];
+pub const MOST_TABLES: usize = 64;
 const LANES: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16];
 const TAPS: [usize; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32, 48, 64];
 
@@ -160,7 +164,7 @@ fn narrowest(model: &Model, steps: &Steps, shape: Shape, limits: Limits, enough:
     let digits = |node: u32| digits_of(model, node);
     let packed = steps.public_bits().min(240 / shape.lanes as u32).max(1);
     let affordable = TAPS.partition_point(|&taps| Shape { taps, ..shape }.seconds() < enough);
-    let attempt = |taps| place(steps, Shape { taps, tables: 64, packed, ..shape }, limits, &digits);
+    let attempt = |taps| place(steps, Shape { taps, tables: MOST_TABLES, packed, ..shape }, limits, &digits);
     let (mut low, mut high) = (0, affordable);
     let mut best = None;
     let mut refused = None;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use balance_zkml_circuit::layout::{PublicPart, RESERVED};
+use balance_zkml_circuit::plan::{LARGEST, MOST_LANES, MOST_TABLES, MOST_TAPS};
 use balance_zkml_circuit::registration::{Form, RegistrationCircuit};
 use balance_zkml_circuit::{Limits, ModelCircuit, Shape};
 use group::GroupEncoding;
@@ -19,8 +20,6 @@ const MAGIC: &[u8; 8] = b"BALZKML1";
 pub const CUT_BYTES: usize = 388;
 /// Rows of blinding at the end of each column: halo2's blinding factors for at most three queries of a column, and one more.
 pub const BLINDED: usize = 6;
-const MAX_COLUMNS: usize = 1 << 12;
-const MAX_K: usize = 28;
 const MAX_PARTS: usize = 1 << 12;
 const MAX_PUBLIC: usize = 1 << 24;
 
@@ -93,13 +92,13 @@ impl Key {
         if source.take(MAGIC.len())? != MAGIC {
             return Err(source.fail("it is none of this kind or version"));
         }
-        let k = source.count(1, MAX_K)? as u32;
+        let k = source.count(1, LARGEST as usize)? as u32;
         let (private, whole) = (source.flag()?, source.flag()?);
         let packed = source.count(1, 240)? as u32;
-        let (lanes, taps) = (source.count(2, MAX_COLUMNS)?, source.count(2, MAX_COLUMNS)?);
-        let tables = source.count(2, MAX_COLUMNS)?;
+        let (lanes, taps) = (source.count(2, MOST_LANES)?, source.count(2, MOST_TAPS)?);
+        let tables = source.count(2, MOST_TABLES)?;
         let sized = k >= 4 && lanes >= 1 && taps >= 1 && tables >= 1 && packed >= 1;
-        if !sized || lanes * taps > MAX_COLUMNS || packed as usize * lanes > 248 || (1 << k) <= RESERVED {
+        if !sized || packed as usize * lanes > 248 || (1 << k) <= RESERVED {
             return Err(source.fail("its shape is none"));
         }
         let shape = Shape { k, lanes, taps, tables, private, whole, packed };
