@@ -107,11 +107,6 @@ class Journal:
         """Return all that were signed with a number, oldest first."""
         return self._read("WHERE nonce = ? ORDER BY time", nonce)
 
-    def hashed(self, name: str) -> Sent | None:
-        """Return a transaction by its hash."""
-        found = self._read("WHERE hash = ?", name)
-        return found[0] if found else None
-
     def _read(self, where: str, value: object) -> list[Sent]:
         with self._open() as journal:
             rows = journal.execute(f"SELECT * FROM sent {where}", (value,)).fetchall()  # noqa: S608 - our own text

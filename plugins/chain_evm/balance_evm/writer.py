@@ -115,28 +115,39 @@ class Writer:
         def keep(sent: Sent) -> None:
             self.journal.keep_call(self._registry, key, Call(name, sent.nonce, None))
 
-        refused: Rejected | None = None
         try:
-            self.perform(transaction, kept=keep)
-        except Rejected as error:
-            refused = error  # unless somebody else wrote the same meanwhile
-        told = self._chain.chronicle().told.get(name)
-        if told is None and refused is not None:
-            raise refused
-        if told is None:
-            raise ChainError(
-                f"{transaction.what} is mined, and readers pass it over",
-                hint="the account must stand for whom the record names: balance evm show",
-            )
-        return told.ref
+            nonce = self._sent(transaction, keep).nonce
+            mined = self._mined(nonce, transaction)
+        except Rejected:
+            told = self._chain.chronicle().told.get(name)
+            if told is None:
+                raise
+            return told.ref  # somebody else wrote the same meanwhile
+        while True:
+            told = self._chain.chronicle().told.get(name)
+            if told is not None:
+                return told.ref
+            again = self.sender.receipt(nonce)
+            if again is not None and again["blockHash"] == mined["blockHash"]:
+                raise ChainError(
+                    f"{transaction.what} is mined, and readers pass it over",
+                    hint="the account must stand for whom the record names: balance evm show",
+                )
+            # The block that held it is gone, with a node that crashed or a chain that went back.
+            mined = self._mined(nonce, transaction)
 
-    def perform(self, transaction: Transaction, *, kept: Callable[[Sent], None] | None = None) -> dict[str, Any]:
+    def perform(self, transaction: Transaction) -> dict[str, Any]:
         """Send a transaction and return its receipt; raises the typed error that a revert stands for."""
+        return self._mined(self._sent(transaction).nonce, transaction)
+
+    def _sent(self, transaction: Transaction, kept: Callable[[Sent], None] | None = None) -> Sent:
         try:
-            sent = self.sender.send(transaction, kept=kept)
+            return self.sender.send(transaction, kept=kept)
         except RpcRefused as error:
             raise self.refusal(error, transaction.what) from error
-        receipt = self.sender.wait(sent.nonce, transaction.what)
+
+    def _mined(self, nonce: int, transaction: Transaction) -> dict[str, Any]:
+        receipt = self.sender.wait(nonce, transaction.what)
         self.spent.append((transaction.what, int(str(receipt["gasUsed"]), 16)))
         if int(str(receipt["status"]), 16) != 1:
             raise self._why(transaction, receipt)

@@ -139,22 +139,22 @@ class Watching:
     def __enter__(self):
         from balance_evm.writer import Writer
 
-        self.honest = honest = Writer.perform
+        self.honest = honest = Writer._mined
         spent = self.spent
 
-        def perform(writer, transaction, **options):
-            receipt = honest(writer, transaction, **options)
+        def mined(writer, nonce, transaction):
+            receipt = honest(writer, nonce, transaction)
             if writer.spent is not spent:
                 spent.append(writer.spent[-1])
             return receipt
 
-        Writer.perform = perform
+        Writer._mined = mined
         return self
 
     def __exit__(self, *_):
         from balance_evm.writer import Writer
 
-        Writer.perform = self.honest
+        Writer._mined = self.honest
 
 
 def test_the_contract_answers_verified(published):

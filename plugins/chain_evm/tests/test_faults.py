@@ -126,6 +126,23 @@ class TestReorg:
         assert told[0].cursor == ORIGIN
         assert [event.type for event in chain.events(ORIGIN)] == ["registered"]
 
+    def test_what_is_taken_back_before_the_writer_read_it_is_written_again(self, own_node, monkeypatch):
+        node, chain = own_node
+        sender = chain.writer.sender
+        honest, taken_back = sender.wait, []
+
+        def wait(nonce, what):
+            receipt = honest(nonce, what)
+            if not taken_back:
+                taken_back.append(receipt["blockHash"])
+                node.rpc().call("anvil_reorg", 1, [])
+            return receipt
+
+        monkeypatch.setattr(sender, "wait", wait)
+        assert chain.status(chain.register(registration(), key="1")) is Finality.FINAL
+        assert taken_back
+        assert [event.type for event in chain.events(ORIGIN)] == ["registered"]
+
     def test_a_reader_who_never_saw_the_other_branch_is_not_bothered(self, own_node, tmp_path, monkeypatch):
         node, chain = own_node
         chain.register(registration(), key="1")
