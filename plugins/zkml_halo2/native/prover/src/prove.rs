@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use balance_zkml_circuit::{statement::public_column, witness, ModelCircuit};
+use balance_zkml_verifier::hiding::{hide, BLIND_BYTES};
 use balance_zkml_verifier::key::{Key, BLINDED};
 use balance_zkml_verifier::statement::{bind, Statement, CONTEXT_BYTES};
-use balance_zkml_verifier::verify::{Commitment, OF_ANSWER};
+use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER};
 use balance_zkml_verifier::{link, verify, Error};
 use ff::Field;
 use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
@@ -22,14 +23,14 @@ use crate::keys::{layout_of, model_and_weights, read_params};
 
 type Write = Blake2bWrite<Vec<u8>, G1Affine, Challenge255<G1Affine>>;
 
-/// The registered columns that a proof's first columns are linked to.
+/// The commitments that a proof's first columns are linked to, and the scalars in the blinding rows of each.
 pub struct Linked<'a> {
-    pub points: &'a [G1Affine],
-    pub opening: &'a Opening,
+    pub points: Vec<G1Affine>,
+    pub blinds: Vec<Vec<Fr>>,
     pub blinding: &'a [G1Affine],
 }
 
-/// A proof in one transcript: what it is about, the registered points, halo2's proof, the link.
+/// A proof in one transcript: what it is about, the points that it is linked to, halo2's proof, the link.
 pub fn proof_bytes<C: Circuit<Fr>>(
     params: &ParamsKZG<Bn256>,
     key: &VerifyingKey<G1Affine>,
@@ -37,7 +38,7 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     circuit: C,
     public: &[&[Fr]],
     bound: impl FnOnce(&mut Write) -> Result<(), Error>,
-    linked: Option<Linked>,
+    linked: &Linked,
 ) -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| Error(error.to_string());
     let proving =
@@ -49,7 +50,7 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     let mut again = random.clone();
     let mut transcript = Write::init(Vec::new());
     bound(&mut transcript)?;
-    for point in linked.iter().flat_map(|linked| linked.points) {
+    for point in &linked.points {
         transcript.common_point(*point).map_err(failed)?;
     }
     create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
@@ -61,10 +62,9 @@ pub fn proof_bytes<C: Circuit<Fr>>(
         &mut transcript,
     )
     .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
-    if let Some(linked) = linked {
-        // halo2 draws the blinding rows of its first phase column by column, and the weight columns are its first.
+    if !linked.points.is_empty() {
+        // halo2 draws the blinding rows of its first phase column by column, and the linked columns are its first.
         let differences: Vec<Vec<Fr>> = linked
-            .opening
             .blinds
             .iter()
             .map(|blinds| blinds.iter().map(|blind| Fr::random(&mut again) - blind).collect())
@@ -75,16 +75,18 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     Ok(transcript.finalize())
 }
 
-/// Proves the answer to inputs (in the order of the model); what it returns was verified.
+/// Proves the answer to inputs (in the order of the model), hidden behind a commitment if there is something to blind it
+/// with; what it returns was verified.
 #[allow(clippy::too_many_arguments)]
 pub fn prove(
     structure: &[u8],
     values: &[u8],
     key_bytes: &[u8],
     srs: &Path,
-    committed: Option<(&[u8], &[u8])>,
+    committed: Option<(Given, &[u8])>,
     context: [u8; CONTEXT_BYTES],
     inputs: &[Vec<i64>],
+    blind: Option<&[u8; BLIND_BYTES]>,
 ) -> Result<Vec<u8>, Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
@@ -92,16 +94,27 @@ pub fn prove(
     let params = read_params(srs, key.shape.k)?;
     let witness = witness::fill(&layout, &weights, inputs)?;
     let public = public_column(&layout, inputs, &witness.outputs)?;
-    let statement = Statement { context, inputs: inputs.to_vec(), outputs: witness.outputs.clone() };
-    let opened = match (&key.registered, committed) {
-        (Some(registered), Some((commitment, opening))) => {
-            let columns = Commitment::decode(commitment, registered)?.columns;
-            Some((columns, Opening::decode(opening, registered.form.columns)?, &registered.blinding))
+    let mut statement = Statement { context, inputs: vec![], hidden: vec![], outputs: witness.outputs.clone() };
+    let mut linked = Linked { points: vec![], blinds: vec![], blinding: &key.blinding };
+    match (&key.registered, committed) {
+        (Some(registered), Some((given, opening))) => {
+            linked.points = Commitment::decode(given.bytes, registered)?.columns;
+            linked.blinds = Opening::decode(opening, registered.form.columns)?.blinds;
         }
-        (None, None) => None,
+        (None, None) => {}
         _ => return Err(Error::new("a commitment belongs to private weights, and only to them")),
-    };
-    let linked = opened.as_ref().map(|(points, opening, blinding)| Linked { points, opening, blinding });
+    }
+    match (key.shape.hidden, blind) {
+        (true, Some(blind)) => {
+            let made = hide(&key, key_bytes, &context, inputs, blind)?;
+            linked.points.extend_from_slice(&made.points);
+            linked.blinds.extend(made.blinds);
+            statement.hidden = made.points;
+        }
+        (false, None) => statement.inputs = inputs.to_vec(),
+        _ => return Err(Error::new("what blinds inputs belongs to private ones, and only to them")),
+    }
+    let given = committed.map(|(given, _)| given);
     let empty = ModelCircuit { layout: &layout, weights: &weights, witness: None };
     let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
     let halo2 = proof_bytes(
@@ -110,12 +123,12 @@ pub fn prove(
         &empty,
         circuit,
         &[&public],
-        |transcript| bind(transcript, OF_ANSWER, &[key_bytes, &context]),
-        linked,
+        |transcript| bind(transcript, OF_ANSWER, &bound(key_bytes, given, &context)),
+        &linked,
     )?;
-    let mut proof = statement.encode(&key.inputs, &key.outputs);
+    let mut proof = statement.encode(key.public_inputs(), &key.outputs);
     proof.extend_from_slice(&halo2);
-    let stated = verify::proof(&key, key_bytes, committed.map(|(commitment, _)| commitment), &proof)?;
+    let stated = verify::proof(&key, key_bytes, given, &proof)?;
     if stated != statement {
         return Err(Error::new("the proof states something else than it was made for"));
     }

@@ -3,6 +3,10 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 
+use balance_zkml_circuit::plan::LARGEST;
+use balance_zkml_circuit::Secret;
+use balance_zkml_verifier::hiding::BLIND_BYTES;
+use balance_zkml_verifier::verify::{Given, PROVIDER_BYTES};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -18,20 +22,30 @@ fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Se
     }
 }
 
-fn is_private(options: &Bound<'_, PyDict>) -> PyResult<bool> {
-    let choice: Option<String> = options.get_item("weights")?.map(|value| value.extract()).transpose()?;
-    match choice.as_deref() {
-        None | Some("private") => Ok(true),
-        Some("public") => Ok(false),
-        Some(other) => Err(PyValueError::new_err(format!("weights are private or public, not {other}"))),
+/// What `options` says: "weights" and "inputs" are private or public, "k" is the number of rows.
+fn options_of<'a>(options: &Bound<'_, PyDict>, values: Option<&'a [u8]>) -> PyResult<Options<'a>> {
+    let secret = |name: &str, default: bool| -> PyResult<bool> {
+        let choice: Option<String> = options.get_item(name)?.map(|value| value.extract()).transpose()?;
+        match choice.as_deref() {
+            None => Ok(default),
+            Some("private") => Ok(true),
+            Some("public") => Ok(false),
+            Some(other) => Err(PyValueError::new_err(format!("{name} are private or public, not {other}"))),
+        }
+    };
+    let secret = Secret { weights: secret("weights", true)?, inputs: secret("inputs", false)? };
+    let k: Option<u32> = options.get_item("k")?.map(|value| value.extract()).transpose()?;
+    if k.is_some_and(|k| !(4..=LARGEST).contains(&k)) {
+        return Err(PyValueError::new_err(format!("k is 4 to {LARGEST}")));
     }
+    Ok(Options { secret, values, k })
 }
 
 /// Return how a structure would be laid out: k, columns, rows, CPU seconds of a proof, and bytes of memory.
 #[pyfunction]
 fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-    let private = is_private(options)?;
-    let layout = guarded(py, || Ok(keys::plan_of(structure, private)?.layout))?;
+    let options = options_of(options, None)?;
+    let layout = guarded(py, || Ok(keys::plan_of(structure, &options)?.layout))?;
     let counts = layout.shape.counts();
     let dict = PyDict::new(py);
     dict.set_item("k", layout.shape.k)?;
@@ -47,7 +61,7 @@ fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) ->
     Ok(dict)
 }
 
-/// Make the verifying key for a structure: with private weights, or with `values` fixed in it.
+/// Make the verifying key for a structure: with private weights, or with `values` fixed in it; for public or private inputs.
 #[pyfunction]
 fn setup<'py>(
     py: Python<'py>,
@@ -56,11 +70,7 @@ fn setup<'py>(
     options: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let values: Option<Vec<u8>> = options.get_item("values")?.map(|value| value.extract()).transpose()?;
-    let options = match (is_private(options)?, &values) {
-        (true, None) => Options::Private,
-        (false, Some(values)) => Options::Public(values),
-        _ => return Err(PyValueError::new_err("values belong to public weights, and only to them")),
-    };
+    let options = options_of(options, values.as_deref())?;
     let (key, shape) = guarded(py, || {
         let key = crate::setup(structure, &srs_path, &options)?;
         Ok((key.encode(), key.shape))
@@ -75,7 +85,7 @@ fn setup<'py>(
     Ok(dict)
 }
 
-/// Commit to private weights; the opening is secret.
+/// Commit to private weights for a provider, named by the 32 bytes of its key; the opening is secret.
 #[pyfunction]
 fn commit<'py>(
     py: Python<'py>,
@@ -83,11 +93,15 @@ fn commit<'py>(
     weights: &[u8],
     key: &[u8],
     srs_path: PathBuf,
+    provider: &[u8],
 ) -> PyResult<Bound<'py, PyDict>> {
+    let provider: [u8; PROVIDER_BYTES] =
+        provider.try_into().map_err(|_| PyValueError::new_err("a provider's key has 32 bytes"))?;
     let (commitment, opening) = guarded(py, || {
-        let (commitment, opening): (Vec<u8>, Opening) = crate::commit(structure, weights, key, &srs_path)?;
-        // The prover needs both, and is handed one.
-        let mut secret = (commitment.len() as u64).to_le_bytes().to_vec();
+        let (commitment, opening): (Vec<u8>, Opening) = crate::commit(structure, weights, key, &srs_path, &provider)?;
+        // The prover needs all three, and is handed one.
+        let mut secret = provider.to_vec();
+        secret.extend_from_slice(&(commitment.len() as u64).to_le_bytes());
         secret.extend_from_slice(&commitment);
         secret.extend_from_slice(&opening.encode());
         Ok((commitment, secret))
@@ -99,18 +113,21 @@ fn commit<'py>(
 }
 
 /// Commitment and blinding from what `commit` calls the opening.
-fn opened(secret: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+fn opened(secret: &[u8]) -> Result<(Given<'_>, &[u8]), Error> {
     let damaged = || Error::new("the opening is damaged");
-    let (size, rest) = secret.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let (provider, rest) = secret.split_first_chunk::<PROVIDER_BYTES>().ok_or_else(damaged)?;
+    let (size, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
     let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| damaged())?;
     if size > rest.len() {
         return Err(damaged());
     }
-    Ok(rest.split_at(size))
+    let (bytes, blinding) = rest.split_at(size);
+    Ok((Given { bytes, provider }, blinding))
 }
 
-/// Prove the answer to inputs, each a list of integers in row-major order.
+/// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones.
 #[pyfunction]
+#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, blind=None))]
 #[allow(clippy::too_many_arguments)]
 fn prove<'py>(
     py: Python<'py>,
@@ -121,11 +138,15 @@ fn prove<'py>(
     opening: Option<&[u8]>,
     context: &[u8],
     inputs: Vec<Vec<i64>>,
+    blind: Option<Vec<u8>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
+    let blind: Option<[u8; BLIND_BYTES]> = blind
+        .map(|blind| blind.try_into().map_err(|_| PyValueError::new_err("what blinds inputs has 32 bytes")))
+        .transpose()?;
     let proof = guarded(py, || {
         let committed = opening.map(opened).transpose()?;
-        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs)
+        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, blind.as_ref())
     })?;
     Ok(PyBytes::new(py, &proof))
 }
@@ -141,8 +162,8 @@ fn altered(
     inputs: Vec<Vec<i64>>,
     edits: Vec<(String, usize, usize, i64)>,
 ) -> PyResult<Vec<String>> {
-    let private = is_private(options)?;
-    guarded(py, || crate::altered(structure, weights, private, &inputs, &edits))
+    let options = options_of(options, None)?;
+    guarded(py, || crate::altered(structure, weights, &options, &inputs, &edits))
 }
 
 /// The same for what a registration shows about private weights.
@@ -163,8 +184,8 @@ fn read_cells(
     structure: &[u8],
     options: &Bound<'_, PyDict>,
 ) -> PyResult<Vec<(String, usize, usize)>> {
-    let private = is_private(options)?;
-    guarded(py, || crate::read_cells(structure, private))
+    let options = options_of(options, None)?;
+    guarded(py, || crate::read_cells(structure, &options))
 }
 
 #[pymodule]

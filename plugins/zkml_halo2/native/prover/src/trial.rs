@@ -4,25 +4,25 @@
 
 use balance_zkml_circuit::layout::Fixed;
 use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
-use balance_zkml_circuit::{plan, statement::public_column, weights, witness, Layout, ModelCircuit};
+use balance_zkml_circuit::{plan, statement::public_column, weights, witness, Layout, ModelCircuit, Secret};
 use halo2_axiom::dev::{MockProver, VerifyFailure};
 
-use crate::keys::model_and_weights;
+use crate::keys::{model_and_weights, Options};
 use crate::Error;
 
-/// A cell of the first phase: column "q", "r", "a", "counts" or "weights", its lane or place, its row, what is added to it.
+/// A cell of the first phase: column "q", "r", "a", "counts", "weights" or "hidden", its lane or place, its row, what is added to it.
 pub type Edit = (String, usize, usize, i64);
 
 /// Lays out, fills, alters, and returns one line for each constraint that does not hold; none if the witness is accepted.
 pub fn altered(
     structure: &[u8],
     values: &[u8],
-    private: bool,
+    options: &Options,
     inputs: &[Vec<i64>],
     edits: &[Edit],
 ) -> Result<Vec<String>, Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
-    let layout = plan(&model, private, None)?.layout;
+    let layout = plan(&model, options.secret, options.k)?.layout;
     let mut witness = witness::fill(&layout, &weights, inputs)?;
     let public = public_column(&layout, inputs, &witness.outputs)?;
     for (column, lane, row, by) in edits {
@@ -30,14 +30,18 @@ pub fn altered(
             "q" => &mut witness.q,
             "r" => &mut witness.r,
             "a" => &mut witness.a,
-            "counts" | "weights" => {
-                let columns = if column == "counts" { &mut witness.counts } else { &mut witness.weights };
+            "counts" | "weights" | "hidden" => {
+                let columns = match column.as_str() {
+                    "counts" => &mut witness.counts,
+                    "weights" => &mut witness.weights,
+                    _ => &mut witness.hidden,
+                };
                 let cell = columns.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
                 let cell = cell.ok_or_else(|| Error::new("there is no such cell"))?;
                 *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a count below zero"))?;
                 continue;
             }
-            _ => return Err(Error::new("columns are q, r, a, counts and weights")),
+            _ => return Err(Error::new("columns are q, r, a, counts, weights and hidden")),
         };
         let cell = signed.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
         *cell.ok_or_else(|| Error::new("there is no such cell"))? += by;
@@ -51,7 +55,7 @@ pub fn altered(
 /// The same for what is shown once about registered weights; edits are of the column "weights".
 pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result<Vec<String>, Error> {
     let (model, known) = model_and_weights(structure, Some(values))?;
-    let layout = plan(&model, true, None)?.layout;
+    let layout = plan(&model, Secret { weights: true, inputs: false }, None)?.layout;
     let mut columns = weights::columns(&layout, &known)?;
     for (_, place, row, by) in edits {
         let cell = columns.get_mut(*place).and_then(|cells| cells.get_mut(*row));
@@ -66,9 +70,9 @@ pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result
 }
 
 /// The cells of the first phase that some constraint reads, as column, lane and row.
-pub fn read_cells(structure: &[u8], private: bool) -> Result<Vec<(String, usize, usize)>, Error> {
+pub fn read_cells(structure: &[u8], options: &Options) -> Result<Vec<(String, usize, usize)>, Error> {
     let (model, _) = model_and_weights(structure, None)?;
-    let layout = plan(&model, private, None)?.layout;
+    let layout = plan(&model, options.secret, options.k)?.layout;
     let mut cells = Vec::new();
     for row in 0..layout.fills.len() {
         for (column, read) in
