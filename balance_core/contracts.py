@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from balance_core.model import Model
     from balance_core.records import (
         Circuit,
+        HiddenTensor,
         ModelCommitment,
         Opening,
         Proof,
@@ -123,6 +124,8 @@ class Request:
 
     inputs: Mapping[str, np.ndarray]
     context: bytes
+    blind: bytes | None = None
+    """32 secret random bytes, of this request alone, that hide private inputs; None: nobody need ever open them."""
 
 
 class Job(ABC):
@@ -166,8 +169,9 @@ class Verifier(Plugin):
         """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason.
 
         A proof has one encoding: further bytes, before or behind, are refused. So are a commitment where the key
-        binds the weights, and its absence where the commitment does. A backend that does not bind the context states
-        32 zero bytes.
+        binds the weights, its absence where the commitment does, and one that does not show that it was made for the
+        provider whom it names: the core compares that provider with the registration's. A backend that does not bind
+        the context states 32 zero bytes.
         """
 
     @abstractmethod
@@ -175,12 +179,35 @@ class Verifier(Plugin):
         """Say where the key's parameters come from, judged by the key alone; raises InvalidProof for a broken key."""
 
 
+class OpensInputs(ABC):
+    """A verifier whose statements can hide inputs: whoever knows them can show that a statement is of these."""
+
+    @abstractmethod
+    def stated(self, key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
+        """Return inputs of the model's shapes as a statement holds public ones; raises ConfigError for others."""
+
+    @abstractmethod
+    def hidden(
+        self, key: VerifyingKey, context: bytes, inputs: Sequence[Tensor], blind: bytes
+    ) -> tuple[HiddenTensor, ...]:
+        """Return what a statement under this key and context holds in place of these inputs, in their order.
+
+        Raises InvalidProof for a key whose inputs are public, and for inputs that are not of its form.
+        """
+
+
 class ProofBackend(Plugin):
     """A proof system's proving side (entry points: balance.backends); its verifier has the same name."""
 
     capabilities: ClassVar[Capabilities]
+    """What it can promise, under settings that suit."""
     version: ClassVar[str]
     """The version of plugin and proof system together; another one makes other circuits."""
+
+    @property
+    def promises(self) -> Capabilities:
+        """What it promises under its own settings; by default all that it can."""
+        return self.capabilities
 
     @abstractmethod
     def check(self, model: Model) -> Support:
@@ -194,9 +221,13 @@ class ProofBackend(Plugin):
         samples, and the settings are those of its circuit. Raises ConfigError where samples are needed and missing.
         """
 
-    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
-        """Commit to the weights; by default the verifying key binds them and there is nothing to commit to."""
-        del circuit, model, job
+    def commit(self, circuit: Circuit, model: Model, provider: str, job: Job) -> Commitment:
+        """Commit to the weights; by default the verifying key binds them and there is nothing to commit to.
+
+        The commitment is to show that it was made for this provider (an Ed25519 public key, as hex), and for this
+        circuit, so that nobody else can register a copy of it.
+        """
+        del circuit, model, provider, job
         return Commitment()
 
     @abstractmethod

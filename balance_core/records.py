@@ -190,11 +190,25 @@ class Statement(Record):
         return canonical.digest("inputs/1", *(tensor.to_json() for tensor in self.inputs))
 
 
+class InputOpening(Record):
+    """What stands behind the private inputs of one statement; a secret of whoever asked, and of the provider."""
+
+    kind: ClassVar[str] = "input-opening"
+    circuit_id: Digest
+    context: Context
+    inputs: tuple[Tensor, ...]
+    blind: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class ModelCommitment(Record):
-    """What binds the weights when the verifying key does not; its form is the backend's own."""
+    """What binds the weights when the verifying key does not; its form is the backend's own.
+
+    It is one provider's, and shows that it is: whoever copies it cannot register it as his own.
+    """
 
     kind: ClassVar[str] = "model-commitment"
     backend: Name
+    provider: PublicKey
     data: Hex
 
     @property

@@ -169,7 +169,7 @@ def _setup(task: Task, job: LocalJob) -> Outcome:
 
 
 def _commit(task: Task, job: LocalJob) -> Outcome:
-    commitment = _backend(task).commit(_circuit(task, job), _model(task, job), job)
+    commitment = _backend(task).commit(_circuit(task, job), _model(task, job), task.arguments["provider"], job)
     blobs = {"opening": job.publish_bytes(commitment.opening.to_json(), "opening.json")}
     if commitment.public is not None:
         blobs["commitment"] = job.publish_bytes(commitment.public.to_json(), "commitment.json")
@@ -190,8 +190,11 @@ def _execute(task: Task, job: LocalJob) -> Outcome:
 def _prove(task: Task, job: LocalJob) -> Outcome:
     samples = _samples(task, job)
     index = task.arguments["index"]
+    blind = task.arguments.get("blind")
     request = Request(
-        {name: array[index] for name, array in samples.inputs.items()}, bytes.fromhex(task.arguments["context"])
+        {name: array[index] for name, array in samples.inputs.items()},
+        bytes.fromhex(task.arguments["context"]),
+        bytes.fromhex(blind) if blind else None,
     )
     proof = _backend(task).prove(_circuit(task, job), _opening(task, job), [request], job)
     return Outcome(None, {"proof": job.publish_bytes(proof.data, "proof.bin")})

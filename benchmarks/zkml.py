@@ -99,7 +99,7 @@ def prove(integer: IntegerModel, batch: dict[str, np.ndarray], weights: str) -> 
         start = time.perf_counter()
         prover.make_test(plan["k"], string)
         key = prover.setup(structure, string, options)["key"]
-        made = prover.commit(structure, values, key, string) if weights == "private" else {}
+        made = prover.commit(structure, values, key, string, bytes(32)) if weights == "private" else {}
         prepared = time.perf_counter() - start
         answers = execute_integers(integer, batch).outputs
         walls, cpus, checks = [], [], []
@@ -110,7 +110,7 @@ def prove(integer: IntegerModel, batch: dict[str, np.ndarray], weights: str) -> 
             walls.append(time.perf_counter() - start)
             cpus.append(time.process_time() - cpu)
             start = time.perf_counter()
-            outputs = verifier.verify(key, made.get("commitment"), proof)[3]
+            outputs = verifier.verify(key, (made["commitment"], bytes(32)) if made else None, proof)[3]
             checks.append(time.perf_counter() - start)
             if outputs != [answers[output.name][sample].reshape(-1).tolist() for output in integer.outputs]:
                 raise SystemExit("a proof states other outputs than the executor gives")
