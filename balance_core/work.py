@@ -12,7 +12,7 @@ from typing_extensions import override
 from balance_core import arrays, registry
 from balance_core.contracts import Job, ProofBackend, Request, Samples
 from balance_core.errors import BlobNotFound
-from balance_core.records import Circuit, Opening, Registration
+from balance_core.records import Circuit, InputOpening, Opening, Registration
 from balance_core.stages import SrsUse, Task
 from balance_core.workspace import Workspace
 
@@ -214,7 +214,9 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
         expected = Registration.from_value(expected)
     word = task.arguments.get("voucher")
     voucher = Voucher.from_value(word) if word else None
-    verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher)
+    shown = task.arguments.get("opening")
+    opened = InputOpening.from_value(shown) if shown else None
+    verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher, opened=opened)
     return Outcome(verified.model_dump(mode="json"), {})
 
 

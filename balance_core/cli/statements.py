@@ -22,10 +22,16 @@ def show_statement(statement: Statement) -> None:
         field("output", _in_brief(answered))
 
 
+def show_opened(inputs: tuple[Tensor, ...]) -> None:
+    """Print private inputs that an opening showed to be the proof's."""
+    for given in inputs:
+        field("input", f"{_in_brief(given)} (opened)")
+
+
 def _in_brief(tensor: Tensor | HiddenTensor) -> str:
     name = f"{tensor.name}{list(tensor.shape)}"
     if isinstance(tensor, HiddenTensor):
-        return f"{name} hidden behind a commitment ({tensor.scheme})"
+        return f"{name} hidden behind the commitment {tensor.commitment[:16]}... ({tensor.scheme})"
     unit = tensor.numerator / tensor.denominator
     values = [f"{(integer - tensor.zero_point) * unit:.5g}" for integer in tensor.integers[:_SHOWN]]
     more = " ..." if len(tensor.integers) > _SHOWN else ""
