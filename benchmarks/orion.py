@@ -1,7 +1,7 @@
 """Real models proven by giza_orion, and by ezkl beside it: steps, rows of each component, seconds of each phase.
 
 Every proof is made in a process of its own, so that memory and CPU seconds are its own. ezkl needs minutes and up to
-22 GB for the large models, so it proves only those that are named after --ezkl, once with its own calibration and once
+22 GB for the large models, so it proves only those named after --ezkl, once with its own calibration and once
 with settings that the plugin chose; for the others the figures that it reached alone on two cores are shown.
 
     python benchmarks/orion.py [--ezkl NAME,...] [--folder DIR] [NAME ...]
