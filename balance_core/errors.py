@@ -13,7 +13,8 @@
     │ ├ ToolNotFound               a program or library that the stage needs is missing
     │ ├ ToolFailed                 the tool ran and failed: its last words
     │ ├ StageTimeout               the time limit was reached
-    │ └ StageOutOfMemory           the memory limit was reached, or would be
+    │ ├ StageOutOfMemory           the memory limit was reached, or would be
+    │ └ Busy                       more is waiting than may: when to come again
     ├ StorageError             6
     │ ├ BlobNotFound               the store does not hold this content
     │ ├ ContentMismatch            bytes came back that do not hash to their address
@@ -145,6 +146,16 @@ class StageTimeout(StageError):
 
 class StageOutOfMemory(StageError):
     """The stage reached its memory limit, or was refused because it would."""
+
+
+class Busy(StageError):
+    """More work is waiting than may; nothing was accepted, and `retry_after` says in how many seconds to ask again."""
+
+    usual_hint = "ask again later, or ask for fewer proofs"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class StorageError(BalanceError):
