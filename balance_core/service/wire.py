@@ -304,34 +304,36 @@ def _from_bytes(data: memoryview, tensor: InputTensor | OutputTensor) -> np.ndar
 def _from_numbers(tensor: InputTensor | OutputTensor) -> np.ndarray:
     """Return JSON numbers as an array of the announced type and shape; no number may change on the way to it."""
     dtype = _NUMPY[tensor.datatype].newbyteorder("=")
-    if not _only_numbers(tensor.data):
-        raise ConfigError(f"{tensor.name!r} holds something else than numbers")
+    if not _types(tensor.data) <= ({int, float} if dtype.kind == "f" else {int, bool}):
+        raise ConfigError(f"{tensor.name!r} holds something else than numbers of {tensor.datatype}")
     try:
         found = np.array(tensor.data)
+        if dtype.kind != "f" and found.dtype.kind not in "biu":  # numpy takes floats for integers of 64 bits
+            found = np.array(tensor.data, dtype=object)
     except (ValueError, OverflowError, RecursionError):
         raise ConfigError(f"{tensor.name!r} has rows of different lengths or depths") from None
     if found.size != prod(tensor.shape) or (found.ndim > 1 and found.shape != tuple(tensor.shape)):
         raise ConfigError(f"{tensor.name!r} has the shape {list(found.shape)}, not {list(tensor.shape)}")
     found = found.reshape(tensor.shape)
-    if not found.size:
+    if not found.size or _holds(dtype, found):
         return found.astype(dtype)
-    kinds = {"b": "bui", "f": "uif"}.get(dtype.kind, "ui")
-    if found.dtype.kind not in kinds or (dtype.kind == "f" and not np.isfinite(found).all()):
-        raise ConfigError(f"{tensor.name!r} holds something else than numbers of {tensor.datatype}")
-    with np.errstate(over="ignore"):
-        converted: np.ndarray = found.astype(dtype)
-    lost = not np.isfinite(converted).all() if dtype.kind == "f" else not np.array_equal(converted, found)
-    if lost:
-        raise ConfigError(f"{tensor.name!r} holds a number that {tensor.datatype} does not")
-    return converted
+    raise ConfigError(f"{tensor.name!r} holds a number that {tensor.datatype} does not")
 
 
-def _only_numbers(data: Any) -> bool:
-    """Say whether nested lists hold numbers alone: a long text among them would make numpy take room for many."""
+def _holds(dtype: np.dtype, found: np.ndarray) -> bool:
+    """Whether a type holds all the numbers; to a floating-point one they are rounded."""
+    if dtype.kind == "f":
+        return found.dtype.kind != "O" and bool((np.abs(found) <= np.finfo(dtype).max).all())
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return bool(low <= int(found.min()) and int(found.max()) <= high)
+
+
+def _types(data: Any) -> set[type]:
+    """Return the types in nested lists; a long text among the numbers would make numpy take room for many."""
     types = set(map(type, data))
-    if list in types:
-        return all(type(item) is list and _only_numbers(item) for item in data)
-    return types <= {bool, float, int}
+    if types == {list}:
+        return set().union(*map(_types, data))
+    return types
 
 
 @dataclass(frozen=True)
