@@ -208,6 +208,14 @@ class ProofBackend(Plugin):
         """Prove the answers to the requests (to exactly one, unless the `batch` capability says otherwise)."""
 
 
+class StatesInputs(ABC):
+    """A backend whose statements hold inputs that follow from the request alone: they are known before the proof."""
+
+    @abstractmethod
+    def stated(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        """Return each sample's inputs as a proof would state them, bit for bit."""
+
+
 class MakesTestSrs(ABC):
     """A backend that can make structured reference strings for tests, whose secret nobody promises to have erased."""
 
