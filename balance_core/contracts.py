@@ -323,7 +323,7 @@ class Storage(Plugin):
     def open(self, cid: str, *, max_size: int) -> BinaryIO:
         """Return the content as a stream that never yields a byte that was not checked against the CID.
 
-        Raises BlobNotFound, ContentMismatch, or StorageError for content of more than `max_size` bytes, at once or
+        Raises BlobNotFound, ContentMismatch, or ContentTooLarge for content of more than `max_size` bytes, at once or
         while reading.
         """
 
@@ -385,6 +385,14 @@ class ChainAdapter(Plugin):
     @abstractmethod
     def events(self, since: str | None = None) -> Iterator[ChainEvent]:
         """Yield all entries behind a cursor (None: from the first), in order, and end at the newest."""
+
+
+class Signs(ABC):
+    """A chain that says whose records it writes."""
+
+    @abstractmethod
+    def signer(self) -> str:
+        """Return the public key by which records name whoever this instance signs as; raises ConfigError for none."""
 
 
 class ChecksProofs(ABC):

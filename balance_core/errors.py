@@ -17,6 +17,7 @@
     │ └ Busy                       more is waiting than may: when to come again
     ├ StorageError             6
     │ ├ BlobNotFound               the store does not hold this content
+    │ ├ ContentTooLarge            there is more of it than the caller allows
     │ ├ ContentMismatch            bytes came back that do not hash to their address
     │ └ StorageUnreachable         the store did not answer
     └ ChainError               7
@@ -167,6 +168,10 @@ class StorageError(BalanceError):
 
 class BlobNotFound(StorageError):
     """The store does not hold the content asked for."""
+
+
+class ContentTooLarge(StorageError):
+    """The content has more bytes than the caller allows."""
 
 
 class ContentMismatch(StorageError):
