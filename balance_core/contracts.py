@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
+    from balance_core.builtin.ledger_entry import LedgerHead, LedgerReport, SignedHead
     from balance_core.bundle import Bundle
     from balance_core.chain import (
         Answer,
@@ -393,6 +394,18 @@ class Signs(ABC):
     @abstractmethod
     def signer(self) -> str:
         """Return the public key by which records name whoever this instance signs as; raises ConfigError for none."""
+
+
+class HasHead(ABC):
+    """A chain that its owner alone holds and could rewrite: whoever relies on it keeps its head, and finds that."""
+
+    @abstractmethod
+    def head(self) -> LedgerHead:
+        """Return the head to keep, and to countersign."""
+
+    @abstractmethod
+    def verify(self, head: LedgerHead | SignedHead | None = None) -> LedgerReport:
+        """Check every entry, and that what was kept still stands; raises ChainError that names what is wrong."""
 
 
 class ChecksProofs(ABC):

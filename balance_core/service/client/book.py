@@ -107,10 +107,7 @@ class Book:
     def _entry(self, line: bytes, number: int) -> tuple[BookEntry, Kept]:
         try:
             entry = BookEntry.from_json(line, max_size=MAX_LINE_BYTES)
-            kind = _KINDS.get(entry.record_kind)
-            if kind is None:
-                raise ConfigError(f"a {entry.record_kind} is not kept here")
-            record = kind.from_value(entry.record)
+            record = _kind(entry.record_kind).from_value(entry.record)
             if isinstance(record, SignedReceipt):
                 check_receipt(record, record.receipt.provider)
         except (ConfigError, InvalidProof) as error:
@@ -121,6 +118,12 @@ class Book:
         return ConfigError(
             f"line {number} of {str(self.path)!r} was altered or damaged: {reason}", hint="restore it from a copy"
         )
+
+
+def _kind(name: str) -> type[Pin | SignedReceipt]:
+    if name not in _KINDS:
+        raise ConfigError(f"a {name} is not kept here")
+    return _KINDS[name]
 
 
 def _last(stream: BinaryIO, path: Path) -> str:
