@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 class Judgement(Record):
-    """A bundle that was checked and found valid: of which registration, by how sound a verifier, and what it states."""
+    """A bundle that was checked and found valid: of which registration, how soundly, and what it states."""
 
     kind: ClassVar[str] = "judgement"
     registration_id: Digest
