@@ -45,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer under a receipt that was checked; with `verified`, one that was proven, and the proof checked here."""
+    """An answer under a receipt that was checked; with `verified` also its proof, checked here."""
 
     question: Question
     signed: SignedReceipt
@@ -75,9 +75,7 @@ class Answer:
         return matching(self.receipt, self.verified) if self.verified else None
 
 
-def read_answer(
-    question: Question, body: bytes, headers: Mapping[str, str], *, key: VerifyingKey | None
-) -> Answer:
+def read_answer(question: Question, body: bytes, headers: Mapping[str, str], *, key: VerifyingKey | None) -> Answer:
     """Check a provider's answer against the question; raises InvalidProof for any mismatch.
 
     With the verifying key the input's digest is computed here; without it, the proof will show it.

@@ -1,4 +1,4 @@
-"""Which registration a consumer relies on: taken from a chain, under a head that he keeps, and never from a provider."""
+"""Which registration a consumer relies on: what a chain says, under a head that he keeps, and never the provider."""
 
 from __future__ import annotations
 
