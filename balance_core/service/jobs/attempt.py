@@ -105,7 +105,8 @@ class Attempt:
 
     def _follow(self, future: Future[TaskResult]) -> None:
         """Wait for the end, pass progress on, and end the process where nobody wants its next proof any more."""
-        current, told, told_at, since = -1, None, 0.0, time.monotonic()
+        current, told_at, since = -1, 0.0, time.monotonic()
+        told: tuple[str, float | None] | None = None
         while not wait([future], TICK_SECONDS).done:
             now, number = time.monotonic(), len(self.made)
             if number >= len(self._leases):
@@ -119,10 +120,10 @@ class Attempt:
                 self._end(future)
             elif self._limits.seconds is not None and now - since > self._limits.seconds + _START_SECONDS:
                 future.cancel()
-            elif self._said not in (told, None) and now - told_at > _EVENT_SECONDS:
-                told, told_at = self._said, now
+            elif (said := self._said) is not None and said != told and now - told_at > _EVENT_SECONDS:
+                told, told_at = said, now
                 with contextlib.suppress(BalanceError):
-                    lease.progress(*self._said)  # type: ignore[misc]  # not None, as was just asked
+                    lease.progress(*said)
 
     def _end(self, future: Future[TaskResult]) -> None:
         self._ended_by_us = True

@@ -17,6 +17,7 @@ from balance_core.errors import StageError, StorageError
 from balance_core.service.jobs.orders import JobState
 from balance_core.service.jobs.rows import add_event, finish, kept_receipt, milliseconds, short
 from balance_core.service.jobs.tables import inputs, jobs
+from balance_core.service.jobs.vault import Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -166,7 +167,7 @@ class Leasing:
             problem = "its inputs are not there any more"
         elif row.bundle is None and sealed is not None:
             try:
-                data = self._vault.open(row.job_id, sealed.nonce, sealed.sealed)
+                data = self._vault.open(row.job_id, Sealed(sealed.nonce, sealed.sealed))
             except StorageError as error:
                 problem = error.message
         if receipt is None:
@@ -223,7 +224,7 @@ class Leasing:
         def note(connection: Connection) -> None:
             there = sa.select(sa.func.count()).select_from(events).where(events.c.job_id == lease.job_id)
             if connection.execute(there).scalar_one() < self._max_events:
-                add_event(connection, lease.job_id, now, JobState.PROVING, text, fraction)
+                add_event(connection, lease.job_id, now, JobState.PROVING, text=text, fraction=fraction)
 
         self._database.write(note)
 
@@ -289,7 +290,7 @@ class Leasing:
                 "reason": short(reason),
             }
             _change(connection, lease, values)
-            add_event(connection, lease.job_id, now, state, f"tried again in {wait:.0f} s: {reason}")
+            add_event(connection, lease.job_id, now, state, text=f"tried again in {wait:.0f} s: {reason}")
 
         self._database.write(put_back)
 

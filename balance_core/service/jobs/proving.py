@@ -13,12 +13,12 @@ from balance_core.errors import BalanceError
 from balance_core.service.jobs.attempt import TICK_SECONDS, Attempt
 from balance_core.service.jobs.material import Materials
 from balance_core.service.jobs.publishing import Publisher
-from balance_core.service.receipts import contradiction
+from balance_core.service.receipts import matching
 from balance_core.stages import Limits, Task
 from balance_core.verification import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Executor, Storage
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
+_SECONDS = 3600.0
 _BATCH_SECONDS = 20.0
 """What one process is given to do, at the pace of those before."""
 _LOG_BYTES = 4 * 2**20
@@ -36,25 +37,24 @@ _log = logging.getLogger(__name__)
 class Prover:
     """Proves, checks and publishes leased jobs; any number of threads may use one. `close` it.
 
-    `storage` and `chain` make the plugins that proofs are published with, once for each thread.
+    It finds registrations in the workspace by their ids. Without a storage bundles stay in the workspace, and without
+    a chain they are published nowhere else.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         *,
-        storage: Callable[[], Storage],
-        chain: Callable[[], ChainAdapter] | None,
-        seconds: float = 3600.0,
-        threads: int | None = None,
+        storage: Storage | None,
+        chain: ChainAdapter | None,
+        limits: Limits | None = None,
         executor: str = "local",
     ) -> None:
-        """`seconds` is the longest time that one proof may take, and `threads` the processors for each process."""
+        """`limits` hold for one proof: an hour by default, and the workers' memory."""
         self._workspace = workspace
         self._materials = Materials(workspace)
-        self._publisher = Publisher(storage, chain)
-        self._seconds = seconds
-        self._threads = threads
+        self._publisher = Publisher(workspace, storage, chain)
+        self._limits = limits or Limits()
         self._logs = workspace.root / "service" / "logs"
         self._executor: Executor = registry.create(
             "executors", executor, {"folder": workspace.root, "logs": self._logs}
@@ -85,8 +85,9 @@ class Prover:
                 lease.failed(error.message)
             return
         self._trim_logs()
-        seconds = leases[0].seconds or self._seconds
-        limits = Limits(seconds=seconds, memory_bytes=memory_bytes, threads=self._threads)
+        seconds = leases[0].seconds or self._limits.seconds or _SECONDS
+        memory = min((one for one in (memory_bytes, self._limits.memory_bytes) if one is not None), default=None)
+        limits = self._limits.model_copy(update={"seconds": seconds, "memory_bytes": memory})
         attempt = Attempt(self._executor, leases, material, limits, stop)
         started = time.monotonic()
         attempt.run()
@@ -129,16 +130,13 @@ class Prover:
             if "error" in word:
                 lease.failed(f"the proof does not verify: {word['message']}")
                 continue
-            verified = Verified.from_value(word["verified"])
             try:
-                false = contradiction(lease.receipt.receipt, verified)
+                statement = matching(lease.receipt.receipt, Verified.from_value(word["verified"]))
             except BalanceError as error:
-                false = error.message
-            if false is not None:
-                _log.error("job %s: %s", lease.job_id, false)
-                lease.failed(f"not published: {false}", retry=False)
+                _log.error("job %s was not published: %s", lease.job_id, error)
+                lease.failed(f"not published: {error}", retry=False)
             else:
-                self._publisher.publish(lease, verified.statements[0], bundle)
+                self._publisher.publish(lease, statement, bundle)
 
     def _verify(
         self, proven: Sequence[tuple[Lease, Bundle]], material: Material, limits: Limits, stop: Stop

@@ -27,7 +27,7 @@ from balance_core.service.jobs.rows import (
 )
 from balance_core.service.jobs.sweeping import sweep
 from balance_core.service.jobs.tables import events, inputs, jobs, receipts
-from balance_core.service.jobs.vault import Vault
+from balance_core.service.jobs.vault import Sealed, Vault
 from balance_core.service.receipts import SignedReceipt, request_sha256
 from balance_core.workspace import Workspace
 
@@ -110,15 +110,15 @@ class JobQueue:
                 raise
             self.keep(receipt)
             return known
-        nonce, sealed = self._vault.seal(answer.job, packed)
-        name, body = receipt.receipt_id, receipt.to_json()
+        sealed = self._vault.seal(answer.job, packed)
+        name, body, unknown = receipt.receipt_id, receipt.to_json(), self.limits.unknown_memory_bytes
 
         def insert(connection: Connection) -> Job:
             keep_receipt(connection, name, body, now)
             row = job_row(connection, answer.job)
             if row is None or row.state in _UNPROVEN:
-                _keep_inputs(connection, answer.job, now, len(packed), nonce, sealed)
-                enqueue(connection, answer, name, order.terms, self.limits, now)
+                _keep_inputs(connection, answer.job, now, len(packed), sealed)
+                enqueue(connection, answer, name, order.terms, unknown_memory=unknown, now=now)
                 self._pressure.add(1, len(packed))
                 row = job_row(connection, answer.job)
             return job_of(row)  # type: ignore[arg-type]  # it was just inserted
@@ -137,12 +137,12 @@ class JobQueue:
         job_id = receipt.receipt.job
         packed = arrays.pack(inputs)
         self._pressure.admit(0, len(packed))
-        nonce, sealed = self._vault.seal(job_id, packed)
+        sealed = self._vault.seal(job_id, packed)
 
         def insert(connection: Connection) -> None:
             keep_receipt(connection, name, body, now)
             if job_row(connection, job_id) is None:
-                _keep_inputs(connection, job_id, now, len(packed), nonce, sealed)
+                _keep_inputs(connection, job_id, now, len(packed), sealed)
                 self._pressure.add(0, len(packed))
 
         self._database.write(insert)
@@ -162,6 +162,7 @@ class JobQueue:
             return known
         self._admit(terms, now)
         self._pressure.admit(1, 0)
+        unknown = self.limits.unknown_memory_bytes
 
         def insert(connection: Connection) -> Job:
             row = job_row(connection, answer.job)
@@ -172,7 +173,7 @@ class JobQueue:
                         f"the input of receipt {receipt_id} is not kept any more",
                         hint="ask again with balance_proof=later, so that it is proven",
                     )
-                enqueue(connection, answer, receipt_id, terms, self.limits, now)
+                enqueue(connection, answer, receipt_id, terms, unknown_memory=unknown, now=now)
                 self._pressure.add(1, 0)
                 row = job_row(connection, answer.job)
             return job_of(row)  # type: ignore[arg-type]  # it was just inserted
@@ -193,7 +194,7 @@ class JobQueue:
         return None if row is None else job_of(row)
 
     def cancel(self, job_id: str) -> Job | None:
-        """Stop a job, whose worker then kills the process that proves it; one that is proven is published all the same."""
+        """Stop a job, and with it the process that proves it; one that is proven is published all the same."""
         now = milliseconds(self._clock)
 
         def stop(connection: Connection) -> Job | None:
@@ -258,7 +259,7 @@ class JobQueue:
 _UNPROVEN = {JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value}
 
 
-def _keep_inputs(connection: Connection, job_id: str, now: int, size: int, nonce: bytes, sealed: bytes) -> None:
+def _keep_inputs(connection: Connection, job_id: str, now: int, size: int, sealed: Sealed) -> None:
     connection.execute(sa.delete(inputs).where(inputs.c.job_id == job_id))
-    row = {"job_id": job_id, "kept_at": now, "size": size, "nonce": nonce, "sealed": sealed}
+    row = {"job_id": job_id, "kept_at": now, "size": size, "nonce": sealed.nonce, "sealed": sealed.data}
     connection.execute(sa.insert(inputs), row)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from balance_core.service.jobs.orders import QueueLimits, Terms
+    from balance_core.service.jobs.orders import Terms
     from balance_core.service.receipts import AnswerReceipt
 
 TEXT = 500
@@ -91,7 +91,7 @@ def keep_receipt(connection: Connection, receipt_id: str, body: bytes, now: int)
 
 
 def add_event(
-    connection: Connection, job_id: str, now: int, state: JobState, text: str = "", fraction: float | None = None
+    connection: Connection, job_id: str, now: int, state: JobState, *, text: str = "", fraction: float | None = None
 ) -> None:
     """Write down what happened to a job."""
     row = {"job_id": job_id, "at": now, "state": state.value, "text": short(text), "fraction": fraction}
@@ -99,7 +99,7 @@ def add_event(
 
 
 def enqueue(
-    connection: Connection, receipt: AnswerReceipt, receipt_id: str, terms: Terms, limits: QueueLimits, now: int
+    connection: Connection, receipt: AnswerReceipt, receipt_id: str, terms: Terms, *, unknown_memory: int, now: int
 ) -> None:
     """Make the job that proves a receipt's answer, or take up one that ended without a proof."""
     values = {
@@ -112,7 +112,7 @@ def enqueue(
         "accepted_at": now,
         "deadline_at": None if terms.deadline is None else int(terms.deadline * 1000),
         "finished_at": None,
-        "memory_bytes": terms.memory_bytes or limits.unknown_memory_bytes,
+        "memory_bytes": terms.memory_bytes or unknown_memory,
         "seconds": terms.seconds,
         "attempts": terms.attempts,
         "failures": 0,
@@ -152,5 +152,5 @@ def finish(
     if not connection.execute(sa.update(jobs).where(*where).values(values)).rowcount:
         return False
     connection.execute(sa.delete(inputs).where(inputs.c.job_id == job_id))
-    add_event(connection, job_id, now, state, reason)
+    add_event(connection, job_id, now, state, text=reason)
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +20,13 @@ _NONCE_BYTES = 12  # random for each row: good for 2^32 rows under one key (NIST
 _DOMAIN = b"balance/inputs/1/"
 
 
+class Sealed(NamedTuple):
+    """What is kept: a nonce of its own, and the sealed bytes with their tag."""
+
+    nonce: bytes
+    data: bytes
+
+
 class Vault:
     """AES-256-GCM under the key of one file (mode 0600), which the first use makes; the row's id is authenticated."""
 
@@ -27,15 +34,15 @@ class Vault:
         self.path = path
         self._cipher = AESGCM(_key(path))
 
-    def seal(self, row: str, data: bytes) -> tuple[bytes, bytes]:
-        """Return a fresh nonce and the sealed bytes, which open as this row only."""
+    def seal(self, row: str, data: bytes) -> Sealed:
+        """Seal bytes so that they open as this row only."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce, self._cipher.encrypt(nonce, data, _DOMAIN + row.encode())
+        return Sealed(nonce, self._cipher.encrypt(nonce, data, _DOMAIN + row.encode()))
 
-    def open(self, row: str, nonce: bytes, sealed: bytes) -> bytes:
+    def open(self, row: str, sealed: Sealed) -> bytes:
         """Return what was sealed; raises StorageError where row, key or bytes are others."""
         try:
-            return self._cipher.decrypt(nonce, sealed, _DOMAIN + row.encode())
+            return self._cipher.decrypt(sealed.nonce, sealed.data, _DOMAIN + row.encode())
         except (InvalidTag, ValueError) as error:
             raise StorageError(
                 f"the inputs of job {row} cannot be opened: they were altered, or sealed with another key",

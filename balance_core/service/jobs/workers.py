@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Workers:
-    """So many threads, each with one proving process at a time; use it as a context manager, or `start` and `stop`."""
+    """So many threads, each with one proving process at a time; a context manager, or `start` and `close` it."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.close()
 
     def start(self) -> None:
         """Start the threads."""
@@ -77,7 +77,7 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, grace_seconds: float = 30.0) -> None:
+    def close(self, grace_seconds: float = 30.0) -> None:
         """Finish the proofs that are being made, or, after the grace, give their jobs back; then end."""
         self._stop.soon.set()
         ends = time.monotonic() + grace_seconds
@@ -134,7 +134,7 @@ class Workers:
     def _work(self, leases: Sequence[Lease], free: int) -> None:
         try:
             self._prover.work(leases, memory_bytes=free, stop=self._stop)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the thread goes on with other jobs
             _log.exception("proving failed in a way that nobody foresaw")
             for lease in leases:
                 with contextlib.suppress(BalanceError):  # the lease then ends by itself
