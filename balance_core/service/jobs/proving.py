@@ -18,7 +18,7 @@ from balance_core.stages import Limits, Task
 from balance_core.verification import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Executor, Storage
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
-_SECONDS = 3600.0
 _BATCH_SECONDS = 20.0
 """What one process is given to do, at the pace of those before."""
 _LOG_BYTES = 4 * 2**20
@@ -37,24 +36,26 @@ _log = logging.getLogger(__name__)
 class Prover:
     """Proves, checks and publishes leased jobs; any number of threads may use one. `close` it.
 
-    It finds registrations in the workspace by their ids. Without a storage bundles stay in the workspace, and without
-    a chain they are published nowhere else.
+    It finds registrations in the workspace by their ids. `storage` and `chain` make the plugins that proofs are
+    published with, once for each thread.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         *,
-        storage: Storage | None,
-        chain: ChainAdapter | None,
-        limits: Limits | None = None,
+        storage: Callable[[], Storage],
+        chain: Callable[[], ChainAdapter] | None,
+        seconds: float = 3600.0,
+        threads: int | None = None,
         executor: str = "local",
     ) -> None:
-        """`limits` hold for one proof: an hour by default, and the workers' memory."""
+        """`seconds` is the longest time that one proof may take, and `threads` the processors for each process."""
         self._workspace = workspace
         self._materials = Materials(workspace)
-        self._publisher = Publisher(workspace, storage, chain)
-        self._limits = limits or Limits()
+        self._publisher = Publisher(storage, chain)
+        self._seconds = seconds
+        self._threads = threads
         self._logs = workspace.root / "service" / "logs"
         self._executor: Executor = registry.create(
             "executors", executor, {"folder": workspace.root, "logs": self._logs}
@@ -85,9 +86,8 @@ class Prover:
                 lease.failed(error.message)
             return
         self._trim_logs()
-        seconds = leases[0].seconds or self._limits.seconds or _SECONDS
-        memory = min((one for one in (memory_bytes, self._limits.memory_bytes) if one is not None), default=None)
-        limits = self._limits.model_copy(update={"seconds": seconds, "memory_bytes": memory})
+        seconds = leases[0].seconds or self._seconds
+        limits = Limits(seconds=seconds, memory_bytes=memory_bytes, threads=self._threads)
         attempt = Attempt(self._executor, leases, material, limits, stop)
         started = time.monotonic()
         attempt.run()

@@ -18,30 +18,27 @@ from balance_core.errors import BalanceError, ChainError, Rejected, StorageError
 from balance_core.service.jobs.leases import LeaseLost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from balance_core.chain import ChainRef
     from balance_core.contracts import ChainAdapter, Storage
     from balance_core.records import Statement
     from balance_core.service.jobs.leases import Lease
-    from balance_core.workspace import Workspace
 
 
 class Publisher:
-    """Puts bundles into the storage, by default the workspace, and their records onto the chain, if there is one."""
+    """Puts bundles into the storage and their records onto the chain; each thread has plugins of its own."""
 
-    def __init__(self, workspace: Workspace, storage: Storage | None, chain: ChainAdapter | None) -> None:
-        self._workspace = workspace
-        self._storage = storage
-        self._chain = chain
-        self._turn = threading.Lock()  # a chain's plugin need not bear being called by several threads at once
+    def __init__(self, storage: Callable[[], Storage], chain: Callable[[], ChainAdapter] | None) -> None:
+        self._make_storage = storage
+        self._make_chain = chain
+        self._mine = threading.local()
 
     def publish(self, lease: Lease, statement: Statement, bundle: Bundle) -> None:
         """Store and journal a verified bundle, and have the chain order it; what goes wrong goes to the lease."""
         try:
             data = bundle.to_bytes()
-            if self._storage is None:
-                address = self._workspace.publish_bytes(data)
-            else:
-                address = self._storage.put(io.BytesIO(data))
+            address = self._storage().put(io.BytesIO(data))
             if address != bundle.cid:
                 raise ToolFailed(f"the storage keeps the bundle as {address}, its address is {bundle.cid}")
             record = ProofRecord(
@@ -62,9 +59,7 @@ class Publisher:
     def submit(self, lease: Lease, bundle: Bundle | None = None) -> None:
         """Have the chain order a journalled proof, and end the job."""
         try:
-            with self._turn:
-                reference = self._submitted(lease, bundle)
-            lease.done(reference)
+            lease.done(self._submitted(lease, bundle))
         except LeaseLost:
             return
         except BalanceError as error:
@@ -74,7 +69,7 @@ class Publisher:
         record = lease.proof
         if record is None:
             raise ToolFailed(f"the journal of job {lease.job_id} holds no record")
-        chain = self._chain
+        chain = self._chain()
         if chain is None:
             return None
         call = f"submit/{record.proof_id}/{record.bundle}"
@@ -90,10 +85,20 @@ class Publisher:
             return found[1]
 
     def _read(self, address: str) -> Bundle:
-        if self._storage is None:
-            return Bundle.read(self._workspace.blob(address))
-        with self._storage.open(address, max_size=MAX_BUNDLE_BYTES) as stream:
+        with self._storage().open(address, max_size=MAX_BUNDLE_BYTES) as stream:
             return Bundle.from_bytes(stream.read())
+
+    def _storage(self) -> Storage:
+        if not hasattr(self._mine, "storage"):
+            self._mine.storage = self._make_storage()
+        storage: Storage = self._mine.storage
+        return storage
+
+    def _chain(self) -> ChainAdapter | None:
+        if not hasattr(self._mine, "chain"):
+            self._mine.chain = self._make_chain() if self._make_chain else None
+        chain: ChainAdapter | None = self._mine.chain
+        return chain
 
 
 def _on_chain(chain: ChainAdapter, record: ProofRecord) -> tuple[ProofRecord, ChainRef] | None:

@@ -193,6 +193,12 @@ class JobQueue:
             row = job_row(connection, job_id)
         return None if row is None else job_of(row)
 
+    def published(self, bundle: str) -> bool:
+        """Say whether a bundle is one that a job has stored here."""
+        with self._database.read() as connection:
+            found = sa.select(jobs.c.job_id).where(jobs.c.bundle == bundle).limit(1)
+            return connection.execute(found).first() is not None
+
     def cancel(self, job_id: str) -> Job | None:
         """Stop a job, and with it the process that proves it; one that is proven is published all the same."""
         now = milliseconds(self._clock)

@@ -46,6 +46,7 @@ jobs = Table(
     Column("reason", String(500), nullable=False),
     Index("jobs_by_rank", "rank"),
     Index("jobs_by_end", "finished_at"),
+    Index("jobs_by_bundle", "bundle"),
 )
 
 inputs = Table(

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import balance_core
-from balance_core import canonical, registry
+from balance_core import registry
 from balance_core.keys import KeyStore
-from balance_core.runs import Execution
 from balance_core.service.jobs import JobQueue, Order, Prover, Terms
 from balance_core.service.receipts import AnswerReceipt, context_of, job_id_of, now, request_sha256, sign_receipt
 from balance_core.testing import models
@@ -18,6 +17,7 @@ from balance_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from balance_core.registering import Registered
+    from balance_core.runs import Execution
     from balance_core.service.receipts import SignedReceipt
 
 
@@ -57,8 +57,11 @@ class Desk:
         return Order({"x": self.inputs[index]}, Terms(**terms))
 
     def prover(self) -> Prover:
-        storage, chain = registry.create("storage", "local", None), registry.create("chains", "ledger", None)
-        return Prover(self.workspace, storage=storage, chain=chain)
+        return Prover(
+            self.workspace,
+            storage=lambda: registry.create("storage", "local", None),
+            chain=lambda: registry.create("chains", "ledger", None),
+        )
 
     def queue(self, **options: object) -> JobQueue:
         return JobQueue(self.workspace.root / "service" / "jobs.db", **options)

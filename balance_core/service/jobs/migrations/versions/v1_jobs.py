@@ -47,6 +47,7 @@ def upgrade() -> None:
     )
     op.create_index("jobs_by_rank", "jobs", ["rank"])
     op.create_index("jobs_by_end", "jobs", ["finished_at"])
+    op.create_index("jobs_by_bundle", "jobs", ["bundle"])
     op.create_table(
         "inputs",
         sa.Column("job_id", sa.String(64), primary_key=True),
