@@ -24,13 +24,14 @@ def parameters(model: Model) -> int:
     if model.integer is not None:
         from balance_core.integer.encoding import loads
 
-        return sum(int(prod(weight.shape)) for weight in loads(model.integer).weights.values())
+        weights = loads(model.integer).weights
+        return sum(prod(array.shape) for array in weights.values())
     from onnx import TensorProto
 
     graph = model.proto().graph
     floats = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
-    tensors = sum(prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in floats)
-    trees = sum(len(attribute.floats) for node in graph.node if node.domain for attribute in node.attribute)
+    tensors: int = sum(prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in floats)
+    trees: int = sum(len(attribute.floats) for node in graph.node if node.domain for attribute in node.attribute)
     return tensors + trees
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from balance_core import measure
 from balance_core.compare import machine as machines
@@ -64,10 +64,12 @@ class Options:
     """Run beside another harness; every cell tells."""
 
 
-class Show:
-    """What is told of a comparison while it runs; by default nothing."""
+class Show(Protocol):
+    """Who is told of a comparison while it runs."""
 
-    watch: Callable[[Progress], None] | None = None
+    @property
+    def watch(self) -> Callable[[Progress], None] | None:
+        """What is called with the running stage's progress, from another thread."""
 
     def coverage(self, cells: Sequence[Measured]) -> None:
         """What each backend does not cover, and expects to need: told before anything is timed."""
@@ -77,6 +79,21 @@ class Show:
 
     def ended(self, cell: Cell) -> None:
         """A cell was written."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    watch: Callable[[Progress], None] | None = None
+
+    def coverage(self, cells: Sequence[Measured]) -> None:
+        """Tell nobody."""
+
+    def step(self, done: int, total: int, cell: Measured, what: str) -> None:
+        """Tell nobody."""
+
+    def ended(self, cell: Cell) -> None:
+        """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,7 @@ def compare(
     is complete, so a comparison that is killed and started again ends with the same cells. Raises ConfigError and
     UnsupportedModel for what cannot be compared at all: unreadable models and inputs, unknown backends and settings.
     """
-    show = show or Show()
+    show = show or Silent()
     with ExitStack() as held:
         crowded = held.enter_context(machines.alone(shared=options.shared)) if not options.dry_run else False
         machine = machines.describe(options.machine) if options.dry_run else machines.this_machine(
