@@ -64,7 +64,7 @@ def report(evidence: Evidence, verify: Verify, *, own: Right | None = None) -> A
         if isinstance(said, BalanceError):
             raise InvalidProof(f"the proof of sample {sample} does not hold: {said.message}") from said
         sound = sound and said.sound
-        bears_out, shown = _compare(evidence, sample, receipts[sample], said)
+        bears_out, shown = compare(evidence, sample, receipts[sample], said)
         hidden = hidden or not shown
         if not bears_out:
             false.append(sample)
@@ -135,7 +135,7 @@ def check_answer(
     return receipt
 
 
-def _compare(evidence: Evidence, sample: int, receipt: AnswerReceipt, verified: Verified) -> tuple[bool, bool]:
+def compare(evidence: Evidence, sample: int, receipt: AnswerReceipt, verified: Verified) -> tuple[bool, bool]:
     """Say whether a proof bears a receipt out or refutes it, and whether it shows its input; else InvalidProof."""
     inputs = evidence.inputs[sample]
     if request_sha256(inputs) != receipt.input_sha256:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from balance_core.errors import BlobNotFound, Busy, ConfigError, InvalidProof, Rejected
 from balance_core.files import locked, write_whole
-from balance_core.records import Digest, Record
+from balance_core.records import Record
 from balance_core.service.audit.draw import answers_digest, draw, seed_of, share_commitment
+from balance_core.service.audit.messages import AskedReveal, AuditState, DrawnJob
 from balance_core.service.audit.records import (
-    MAX_SAMPLES,
     AuditAcceptance,
     AuditReveal,
     Share,
@@ -46,36 +44,6 @@ class Answers(Protocol):
 
     def job(self, job_id: str) -> Any:
         """Return a job, with its `state`, `bundle` and `reason`, or None."""
-
-
-class AskedReveal(Record):
-    """The consumer has all answers, and opens his share of the seed; nobody else could."""
-
-    kind: ClassVar[str] = "asked-reveal"
-    receipts: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SAMPLES)]
-    """The ids of all receipts, in the order of the samples."""
-    share: Share
-
-
-class DrawnJob(Record):
-    """How the proof of one drawn answer stands."""
-
-    kind: ClassVar[str] = "drawn-job"
-    sample: int
-    job_id: Digest
-    state: str
-    bundle: str | None = None
-    reason: str = ""
-
-
-class AuditState(Record):
-    """How an audit stands, as the provider says."""
-
-    kind: ClassVar[str] = "audit-state"
-    audit_id: Digest
-    accepted: SignedAcceptance
-    revealed: SignedReveal | None = None
-    drawn: tuple[DrawnJob, ...] = ()
 
 
 class _Kept(Record):

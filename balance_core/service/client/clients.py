@@ -6,7 +6,7 @@ with Client("https://provider.example", registration="3f2a...") as client:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from balance_core import registry
 from balance_core.errors import ConfigError, ToolNotFound
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from balance_core.service.client.steps import Steps
     from balance_core.service.receipts import ProofMode
     from balance_core.stages import Limits
+
+T = TypeVar("T")
 
 BOOK_FILE = "receipts.jsonl"
 DEFAULT_SECONDS = 30.0
@@ -106,8 +108,8 @@ class Client:
     """Asks a provider's model, and believes nothing that it did not check itself; close it, or use it with `with`.
 
     The registration is pinned from the chain before the first request; each answer's receipt is checked and kept,
-    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit, Rejected
-    and ChainError as the chain does, Refused and ProviderUnreachable for a provider that does not do its part.
+    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit,
+    Rejected and ChainError as the chain does, Refused and ProviderUnreachable where the provider does not do its part.
     """
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, **options: Unpack[Trust]) -> None:
@@ -141,7 +143,7 @@ class Client:
         """Return an answer with its proof, which is ordered if none was promised; waits as long as it takes."""
         return self.carry_out(self.consumer.prove(answer, seconds=seconds))
 
-    def carry_out(self, steps: Steps[Any]) -> Any:
+    def carry_out(self, steps: Steps[T]) -> T:
         """Carry out a procedure of `consumer`."""
         return carry_out(steps, self._http)
 
@@ -182,6 +184,6 @@ class AsyncClient:
         """Return an answer with its proof, which is ordered if none was promised; waits as long as it takes."""
         return await self.carry_out(self.consumer.prove(answer, seconds=seconds))
 
-    async def carry_out(self, steps: Steps[Any]) -> Any:
+    async def carry_out(self, steps: Steps[T]) -> T:
         """Carry out a procedure of `consumer`."""
         return await carry_out_async(steps, self._http)

@@ -6,8 +6,10 @@ import math
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from balance_core import canonical
 from balance_core.bundle import MAX_BUNDLE_BYTES, Bundle
@@ -22,17 +24,16 @@ from balance_core.errors import (
     Refused,
 )
 from balance_core.model.inputs import as_batch
-from balance_core.records import TensorSpec
+from balance_core.records import Cid, Digest, TensorSpec
 from balance_core.service import wire
 from balance_core.service.client.asking import Answer, Question, check_proof, read_answer
+from balance_core.service.client.parts import Parts
 from balance_core.service.client.steps import Call, Pause, Work
-from balance_core.service.jobs.orders import Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from balance_core.contracts import Storage
-    from balance_core.records import VerifyingKey
     from balance_core.service.client.book import Book, Pin
     from balance_core.service.client.checking import Checker
     from balance_core.service.client.pinning import Pinning, Wanted
@@ -45,6 +46,21 @@ _POLL_MOST_SECONDS = 2.0
 _SMALL_BYTES = 2**20
 _NUMPY = {datatype: name for name, datatype in wire.DATATYPES.items()}
 _MODEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class SeenJob(BaseModel):
+    """What a client reads of a job; the provider's word."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    job_id: Digest
+    state: Annotated[str, Field(max_length=32)]
+    bundle: Cid | None = None
+    reason: Annotated[str, Field(max_length=10_000)] = ""
+
+
+ENDED = frozenset({"failed", "cancelled", "expired"})
+"""States of jobs that come to nothing."""
 
 
 @dataclass
@@ -64,7 +80,8 @@ class Consumer:
     """Seconds for a call, and for waiting while the provider is busy."""
     pinned: Pin | None = None
     inputs: tuple[TensorSpec, ...] = ()
-    verifying_key: VerifyingKey | None = None
+    parts: Parts | None = None
+    """The verifying key and what belongs to it, where the provider hands it out."""
 
     def begin(self) -> Steps[Pin]:
         """Pin the registration from the chain and learn what the model takes; done once, before the first request."""
@@ -88,7 +105,7 @@ class Consumer:
             )
         except ConfigError as error:
             raise ProviderUnreachable(f"the provider's description of {self.model!r} is wrong: {error}") from error
-        self.verifying_key = yield from self._key(pin)
+        self.parts = yield from self._parts(pin)
         self.pinned = pin
         return pin
 
@@ -96,11 +113,8 @@ class Consumer:
         """Return the name of the provider's model, which it names in its list of registrations."""
         found = yield from self.call(Call("GET", "/v1/registrations", max_bytes=_SMALL_BYTES))
         listed = _json(found, "the list of registrations")
-        names = _names(listed)
-        if self.wanted.registration_id is not None:
-            names = [name for name, one in names if one == self.wanted.registration_id]
-        else:
-            names = [name for name, _ in names]
+        wanted = self.wanted.registration_id
+        names = [name for name, one in _names(listed) if wanted in {None, one}]
         if len(names) != 1:
             raise ConfigError(
                 f"the provider serves {len(names)} models that could be meant: {', '.join(names)}"[:300],
@@ -108,10 +122,17 @@ class Consumer:
             )
         return names[0]
 
-    def _key(self, pin: Pin) -> Steps[VerifyingKey | None]:
-        """Return the registered circuit's verifying key, checked against the pin; None where it is not given."""
-        yield from ()
-        return None
+    def _parts(self, pin: Pin) -> Steps[Parts | None]:
+        """Fetch the pinned registration's verifying key; None where the provider does not hand it out."""
+        path = f"/v1/registrations/{pin.registration.registration_id}/parts"
+        try:
+            reply = yield from self.call(Call("GET", path, max_bytes=MAX_BUNDLE_BYTES))
+        except Refused:
+            return None
+        try:
+            return Parts.from_bytes(reply.body, pin.registration)
+        except ConfigError as error:
+            raise ProviderUnreachable(f"the provider's verifying key cannot be read: {error.message}") from error
 
     def call(self, call: Call) -> Steps[Reply]:
         """Ask the provider; wait while it is busy, as long as patience lasts; raise what it refuses as Refused."""
@@ -151,7 +172,7 @@ class Consumer:
         body = question.body()
         path = f"/v2/models/{self.model}/infer"
         reply = yield from self.call(Call("POST", path, body.content, body.headers, seconds=self.patience))
-        return read_answer(question, reply.body, _lower(reply.headers), key=self.verifying_key)
+        return read_answer(question, reply.body, _lower(reply.headers), key=self.parts.key if self.parts else None)
 
     def prove(self, answer: Answer, *, seconds: float | None = None) -> Steps[Answer]:
         """Have an answer proven, or wait for the proof that was promised, and return it with the proof, checked here.
@@ -163,7 +184,7 @@ class Consumer:
         receipt = answer.receipt
         if receipt.job_id is None:
             reply = yield from self.call(Call("POST", f"/v1/receipts/{receipt.receipt_id}/proof"))
-            job = _record(Job, reply)
+            job = _job(reply)
         else:
             job = yield from self.job(receipt.job_id)
         wait = _POLL_SECONDS
@@ -190,9 +211,9 @@ class Consumer:
         )
         return check_proof(answer, bundle, raised(said[0]))
 
-    def job(self, job_id: str) -> Steps[Job]:
+    def job(self, job_id: str) -> Steps[SeenJob]:
         """Return how a job stands, as the provider says."""
-        return _record(Job, (yield from self.call(Call("GET", f"/v1/jobs/{job_id}", max_bytes=_SMALL_BYTES))))
+        return _job((yield from self.call(Call("GET", f"/v1/jobs/{job_id}", max_bytes=_SMALL_BYTES))))
 
     def bundle(self, address: str) -> Steps[bytes]:
         """Fetch a bundle from the storage if there is one that has it, else from the provider; not checked yet."""
@@ -221,10 +242,10 @@ def raised(said: Any) -> Any:
     return said
 
 
-def _check_goes_on(job: Job) -> None:
+def _check_goes_on(job: SeenJob) -> None:
     """Raise Refused for a job that has come to an end without a proof."""
-    if job.state in {JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}:
-        reason = f": {job.reason}" if job.reason else ""
+    if job.state in ENDED:
+        reason = f": {_one_line(job.reason)}" if job.reason else ""
         raise Refused(
             f"the provider did not prove its answer: the job {job.state}{reason}",
             hint="it signed the answer: `balance receipt check` shows what the receipt says",
@@ -242,12 +263,19 @@ def _refusal(call: Call, reply: Reply) -> ProviderError | Busy:
         words, hint = problem.error, problem.hint
     except ConfigError:
         words, hint = f"status {reply.status}", None
-    shown = " ".join("".join(c for c in words if c.isprintable() or c == " ").split())[:500]
+    shown = _one_line(words)
     if reply.status in {429, 503}:
         header = _lower(reply.headers).get("retry-after", "1")
         wait = float(header) if re.fullmatch(r"\d{1,6}(\.\d{1,3})?", header) else 1.0
         return Busy(f"the provider is busy: {shown}", retry_after=max(wait, 0.05))
-    return Refused(f"the provider refused {call.path}: {shown}", status=reply.status, hint=hint and hint[:500])
+    return Refused(
+        f"the provider refused {call.path}: {shown}", status=reply.status, hint=_one_line(hint) if hint else None
+    )
+
+
+def _one_line(words: str) -> str:
+    """Return a stranger's words without what would move a terminal's cursor."""
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:500]
 
 
 def _json(reply: Reply, what: str) -> Any:
@@ -257,11 +285,11 @@ def _json(reply: Reply, what: str) -> Any:
         raise ProviderUnreachable(f"the provider's answer is not of the protocol: {error.message}") from error
 
 
-def _record(kind: type[Any], reply: Reply) -> Any:
+def _job(reply: Reply) -> SeenJob:
     try:
-        return kind.from_value(_json(reply, kind.kind))
-    except ConfigError as error:
-        raise ProviderUnreachable(f"the provider's answer is not of the protocol: {error.message}") from error
+        return SeenJob.model_validate_json(reply.body)
+    except ValidationError as error:
+        raise ProviderUnreachable("the provider's word on a job is not of the protocol") from error
 
 
 def _message(kind: type[Any], reply: Reply) -> Any:
