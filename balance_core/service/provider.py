@@ -263,9 +263,10 @@ class _Running:
     def __init__(self, provider: Provider, registered: Registered) -> None:
         self.provider, self.registered = provider, registered
         self.registration_id = registered.registration.registration_id
-        name = provider.options.get("key", DEFAULT_KEY)
-        self.key = _key(provider.workspace, name, registered.registration)
-        self.storage, self.chain = self._new_storage(), self._new_chain()
+        self.key = _key(provider.workspace, provider.options.get("key", DEFAULT_KEY), registered.registration)
+        options = provider.options
+        self.storage = None if options.get("storage", "local") is None else self._new_storage()
+        self.chain = None if options.get("chain", "ledger") is None else self._new_chain()
         with ExitStack() as held:
             self.queue = held.enter_context(self._open_queue())
             self.answerers = self._start_answerers()
@@ -277,15 +278,16 @@ class _Running:
     def close(self) -> None:
         self._held.close()
 
-    def _new_storage(self) -> Any:
+    def _new_storage(self) -> Storage:
         options = self.provider.options
-        name = options.get("storage", "local")
-        return registry.create("storage", name, options.get("storage_settings")) if name else None
+        made: Storage = registry.create("storage", options.get("storage") or "local", options.get("storage_settings"))
+        return made
 
-    def _new_chain(self) -> Any:
+    def _new_chain(self) -> ChainAdapter:
         options = self.provider.options
-        name = options.get("chain", "ledger")
-        return registry.create("chains", name, chain_settings(name, options)) if name else None
+        name = options.get("chain") or "ledger"
+        made: ChainAdapter = registry.create("chains", name, chain_settings(name, options))
+        return made
 
     def _open_queue(self) -> JobQueue:
         workspace = self.provider.workspace
