@@ -11,7 +11,7 @@ from concurrent.futures import wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from balance_core.errors import BalanceError, StageOutOfMemory
+from balance_core.errors import BalanceError, StageOutOfMemory, StageTimeout
 from balance_core.stages import Task
 from balance_core.work import PROVEN
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.1
 _EVENT_SECONDS = 1.0
 """Between two events of one job's progress."""
-_START_SECONDS = 60.0
-"""What the process gets beyond the time of its proofs, to import and to read keys."""
 _PROVEN = re.compile(PROVEN.format(number=r"(\d+)", cid=r"(b[a-z2-7]+)"))
 
 
@@ -55,6 +53,7 @@ class Attempt:
         self._stop = stop
         self._said: tuple[str, float | None] | None = None
         self._error: BaseException | None = None
+        self._began: float | None = None
         self._ended_by_us = False
 
     def run(self) -> None:
@@ -62,7 +61,7 @@ class Attempt:
         backend = self._material.circuit.backend
         seconds = self._limits.seconds
         if seconds is not None:
-            seconds = seconds * len(self._leases) + _START_SECONDS
+            seconds *= len(self._leases)
         requests = [
             {"inputs": base64.b64encode(lease.inputs).decode(), "context": lease.context} for lease in self._leases
         ]
@@ -80,7 +79,7 @@ class Attempt:
         try:
             future.result()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the reason of the jobs that are left
-            self._error = error
+            self._error = self._error or error
 
     def settle_rest(self) -> None:
         """Give back what was not proven: the job at which it failed with the reason, the others untouched."""
@@ -96,6 +95,7 @@ class Attempt:
 
     def _see(self, progress: Progress) -> None:
         """Take note of a proof that is there, or of how the present one stands; called from another thread."""
+        self._began = self._began or time.monotonic()
         found = _PROVEN.fullmatch(progress.message)
         if found is None:
             self._said = (progress.message, progress.fraction)
@@ -105,12 +105,13 @@ class Attempt:
 
     def _follow(self, future: Future[TaskResult]) -> None:
         """Wait for the end, pass progress on, and end the process where nobody wants its next proof any more."""
-        current, told_at, since = -1, 0.0, time.monotonic()
+        current, told_at, since = 0, 0.0, None
         told: tuple[str, float | None] | None = None
         while not wait([future], TICK_SECONDS).done:
             now, number = time.monotonic(), len(self.made)
             if number >= len(self._leases):
                 continue
+            since = since or self._began
             if number != current:
                 current, since = number, now
                 if self._stop.soon.is_set():
@@ -118,7 +119,8 @@ class Attempt:
             lease = self._leases[number]
             if self._stop.now.is_set() or lease.lost:
                 self._end(future)
-            elif self._limits.seconds is not None and now - since > self._limits.seconds + _START_SECONDS:
+            elif since is not None and self._limits.seconds is not None and now - since > self._limits.seconds:
+                self._error = StageTimeout(f"the proof took more than {self._limits.seconds:g} s")
                 future.cancel()
             elif (said := self._said) is not None and said != told and now - told_at > _EVENT_SECONDS:
                 told, told_at = said, now
