@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from balance_core.service.client.clients import AsyncClient, Client
     from balance_core.service.provider import Provider
     from balance_core.service.receipts import AnswerReceipt, SignedReceipt
+    from balance_core.service.serving import listening
     from balance_core.service.settings import ServiceLimits, ServiceSettings
     from balance_core.service.validator import Validator
 
@@ -28,12 +29,14 @@ __all__ = [
     "ServiceSettings",
     "SignedReceipt",
     "Validator",
+    "listening",
 ]
 
 _HOMES = {
     "balance_core.service.client.clients": ("AsyncClient", "Client"),
     "balance_core.service.provider": ("Provider",),
     "balance_core.service.receipts": ("AnswerReceipt", "SignedReceipt"),
+    "balance_core.service.serving": ("listening",),
     "balance_core.service.settings": ("ServiceLimits", "ServiceSettings"),
     "balance_core.service.validator": ("Validator",),
 }

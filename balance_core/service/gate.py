@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from fastapi import Request  # noqa: TC002 - FastAPI reads the annotation of `ch
 from balance_core.errors import BalanceError
 from balance_core.service.auth import Scope
 from balance_core.service.limits import Rate, whole_body
+from balance_core.service.logs import REQUESTS
 from balance_core.service.problems import HttpRefusal, described
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Send = Callable[[Any], Awaitable[None]]
     Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
-log = logging.getLogger("balance.service")
+log = logging.getLogger(REQUESTS)
 
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 """What needs no key: a load balancer has none."""
@@ -175,9 +175,10 @@ class Gate:
             entry["error"] = type(failure).__name__
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and failure is not None:
             entry["message"] = failure.message if isinstance(failure, BalanceError) else str(failure)
-            log.error(json.dumps(entry), exc_info=None if isinstance(failure, BalanceError) else failure)
+            shown = None if isinstance(failure, BalanceError) else failure
+            log.error("a request failed", extra={"entry": entry}, exc_info=shown)
         else:
-            log.info(json.dumps(entry))
+            log.info("a request", extra={"entry": entry})
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
