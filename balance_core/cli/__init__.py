@@ -13,6 +13,8 @@ import typer
 import typer.exceptions
 
 from balance_core.cli import (
+    advise,
+    compare,
     consumer,
     doctor,
     execute,
@@ -21,6 +23,7 @@ from balance_core.cli import (
     ledger,
     plugins,
     provider,
+    report,
     serve,
     srs,
     storage,
@@ -49,6 +52,9 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(storage.app, name="storage")
 app.add_typer(plugins.app, name="plugins")
+compare.add_commands(app)
+report.add_commands(app)
+advise.add_commands(app)
 doctor.add_commands(app)
 
 

@@ -89,8 +89,8 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing became worse; a cell that is gone cannot be judged, and does not count as well."""
-        return not self.regressions and not self.broken and not self.missing
+        """Whether nothing became worse; a cell that was not run again cannot be judged, and is only named."""
+        return not self.regressions and not self.broken
 
 
 def compare(old: Table, new: Table, *, threshold: float = DEFAULT_THRESHOLD) -> Comparison:

@@ -181,7 +181,9 @@ def _stage(stage: str, label: str, doing: str) -> list[Metric]:
     return [seconds, cpu, peak]
 
 
-def _parts(names: dict[str, tuple[str, str]], unit: str, group: str, source: Callable[..., Value | None], suffix: str) -> list[Metric]:
+def _parts(
+    names: dict[str, tuple[str, str]], unit: str, group: str, source: Callable[..., Value | None], suffix: str
+) -> list[Metric]:
     return [Metric(f"{name}_{suffix}", label, unit, "less", group, means, partial(source, name))
             for name, (label, means) in names.items()]  # fmt: skip
 

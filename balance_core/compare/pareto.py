@@ -14,9 +14,7 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
     Less is better in every coordinate. A point dominates another if it is nowhere worse and somewhere better, so
     equal points stand on the front together.
     """
-    kept = [
-        place for place, point in enumerate(points) if not any(_dominates(other, point) for other in points)
-    ]
+    kept = [place for place, point in enumerate(points) if not any(_dominates(other, point) for other in points)]
     return sorted(kept, key=lambda place: points[place])
 
 

@@ -26,7 +26,9 @@ def table(results: Results, *, price: metrics.Price | None = None) -> Table:
     rows = []
     for cell in results.cells:
         group = _group(cell)
-        peers = tuple(other for other in results.cells if other is not cell and other.ranked and _group(other) == group)
+        peers = tuple(
+            other for other in results.cells if other is not cell and other.ranked and _group(other) == group
+        )
         rows.append(_row(cell, metrics.View(cell, peers if cell.ranked else (), price)))
     notes = [f"{plain(file.path)} was left out: {plain(file.reason)}" for file in results.unreadable]
     if price is not None:

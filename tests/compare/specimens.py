@@ -113,10 +113,16 @@ def model_id(model: str) -> str:
 def mnist(on: str = "two-cores") -> list[Cell]:
     """Return a comparison as large as the real one, with all that can go wrong in it."""
     cells = [cell(model, backend, on=on) for model, backend in COSTS]
-    cells.append(unfinished("mnist_transformer", "ezkl", "out_of_memory", "prove reached its limit of 16.0 GiB", "prove", on=on))
+    cells.append(
+        unfinished(
+            "mnist_transformer", "ezkl", "out_of_memory", "prove reached its limit of 16.0 GiB", "prove", on=on
+        )
+    )
     problem = {"node": "trees", "operator": "ai.onnx.ml.TreeEnsembleClassifier", "reason": "no such operator",
                "mend": "expand it first"}  # fmt: skip
-    cells.append(unfinished("forest", "ezkl", "unsupported", "1 node is not covered", "check", problems=[problem], on=on))
+    cells.append(
+        unfinished("forest", "ezkl", "unsupported", "1 node is not covered", "check", problems=[problem], on=on)
+    )
     cells.append(unfinished("forest", "giza_orion", "timeout", "prove took more than 60 s", "prove", on=on))
     cells.append(cell("forest", "zkml_halo2", macs=4000, on=on))
     cells.append(cell("mnist_mlp", "integer", on=on))

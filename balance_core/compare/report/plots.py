@@ -187,7 +187,9 @@ def growth(family: str, rows: Sequence[Row], metric: Metric, look: Look, name: s
 
 def prophecy(table: Table, metric: Metric, look: Look, name: str) -> Plot | None:
     """Draw what was predicted against what was measured; a perfect estimate lies on the diagonal."""
-    rows = [row for row in table.ranked if _positive(row.predicted.get(metric.name)) and _positive(row.get(metric.name))]
+    rows = [
+        row for row in table.ranked if _positive(row.predicted.get(metric.name)) and _positive(row.get(metric.name))
+    ]
     if not rows:
         return None
     values = [value for row in rows for value in (row.predicted[metric.name], _of(row, metric))]

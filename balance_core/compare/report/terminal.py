@@ -64,7 +64,9 @@ def coverage(table: Table) -> RenderableType:
 def _figures(table: Table, machine: str, model: str, rows: tuple[Row, ...]) -> RenderableType:
     metrics = [metric for metric in view.main_metrics(table) if metric.name in _COLUMNS]
     title = model + (f" on {machine}" if len(table.machines) > 1 else "")
-    frame = _frame(title, [("backend", False), *((metric.label.lower(), True) for metric in metrics), ("worth", False)])
+    frame = _frame(
+        title, [("backend", False), *((metric.label.lower(), True) for metric in metrics), ("worth", False)]
+    )
     leading = {metric.name: {row.key for row in view.best(rows, metric)} for metric in metrics}
     for row in sorted(rows, key=lambda row: row.get("prove_seconds") or 0):
         cells = [show(row.get(metric.name), metric.unit) + (" *" if row.key in leading[metric.name] else "  ")
