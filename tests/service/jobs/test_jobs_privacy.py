@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from tests.service.jobs.conftest import answered
-from tests.service.jobs.test_jobs_leases import BUNDLE, record
 
 from balance_core import arrays
 from balance_core.errors import ConfigError
 from balance_core.service.jobs import JobQueue, JobState, Order, QueueLimits
 from balance_core.service.jobs.tables import inputs as inputs_table
 from balance_core.service.jobs.vault import Vault
+from tests.service.jobs.conftest import answered
+from tests.service.jobs.test_jobs_leases import BUNDLE, record
 
 SECRET = np.frombuffer(b"diagnosis:" + bytes(range(1, 231)), np.uint8)
 X = {"x": SECRET}

@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from tests.service.jobs.conftest import answered
 
 from balance_core.errors import Busy, ConfigError, StageOutOfMemory, StorageUnreachable
 from balance_core.service.jobs import JobQueue, JobState, Order, QueueLimits, Terms
 from balance_core.service.jobs.database import Database
 from balance_core.service.jobs.tables import HEAD, metadata
+from tests.service.jobs.conftest import answered
 
 X = {"x": np.arange(3.0)}
 
