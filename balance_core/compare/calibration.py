@@ -38,9 +38,9 @@ BUDGET_SECONDS = 55.0
 """What all backends together may take."""
 MOST_PROOFS = 3
 """How often a quick proof is repeated; the median counts."""
+_QUICK_SECONDS = 1.0
 _NOBODY = "00" * 32
 """The provider that a commitment is made for where nothing is registered."""
-_QUICK_SECONDS = 1.0
 _GROWTH = 2.0
 """How much longer than the last model the next one may take, and is still begun."""
 _PULL = 0.05
