@@ -2,6 +2,7 @@
 
 mod commit;
 mod keys;
+mod opened;
 mod prove;
 #[cfg(feature = "python")]
 mod python;
@@ -9,6 +10,7 @@ mod trial;
 
 pub use commit::{commit, Opening};
 pub use keys::{model_and_weights, plan_of, setup, Options};
+pub use opened::opened;
 pub use prove::prove;
 pub use trial::{altered, altered_digits, read_cells, Edit};
 

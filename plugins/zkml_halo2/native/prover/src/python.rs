@@ -7,6 +7,8 @@ use balance_zkml_circuit::plan::LARGEST;
 use balance_zkml_circuit::Secret;
 use balance_zkml_verifier::hiding::BLIND_BYTES;
 use balance_zkml_verifier::verify::{Given, PROVIDER_BYTES};
+use ff::PrimeField;
+use halo2_axiom::halo2curves::bn256::Fr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -177,6 +179,29 @@ fn altered_digits(
     guarded(py, || crate::altered_digits(structure, weights, &edits))
 }
 
+/// Return the point at which a proof opens all that it commits to, and the values there, each as 32 bytes: for tests.
+#[pyfunction]
+#[pyo3(name = "opened", signature = (key, commitment, proof))]
+fn opened_values<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    commitment: Option<(Vec<u8>, Vec<u8>)>,
+    proof: &[u8],
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
+    let (point, values) = guarded(py, || {
+        let given = match &commitment {
+            Some((bytes, provider)) => {
+                let provider = provider.as_slice().try_into();
+                Some(Given { bytes, provider: provider.map_err(|_| Error::new("a provider's key has 32 bytes"))? })
+            }
+            None => None,
+        };
+        crate::opened(key, given, proof)
+    })?;
+    let encoded = |value: &Fr| PyBytes::new(py, value.to_repr().as_ref());
+    Ok((encoded(&point), values.iter().map(encoded).collect()))
+}
+
 /// Return the cells of the first phase that some constraint reads: column, lane, row.
 #[pyfunction]
 fn read_cells(
@@ -197,5 +222,6 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(altered, module)?)?;
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
+    module.add_function(wrap_pyfunction!(opened_values, module)?)?;
     balance_zkml_srs::python::register(module)
 }
