@@ -192,10 +192,7 @@ class Provider:
             raise HttpRefusal(
                 HTTPStatus.FORBIDDEN, "this key may not ask for proofs", hint="ask with balance_proof=none"
             )
-        names = [spec.name for spec in self.summary.outputs]
-        unknown = {output.name for output in request.outputs or ()} - set(names)
-        if unknown:
-            raise ConfigError(f"the model has no output {min(unknown)!r}", hint=f"its outputs are {', '.join(names)}")
+        outputs = wire.wanted(request, [spec.name for spec in self.summary.outputs])
         answer = self._started.answer(inputs, asked, self._nonces)
         given = wire.Given(
             receipt=answer.receipt.to_json().decode(),
@@ -209,7 +206,7 @@ class Provider:
             parameters=wire.as_parameters(given),
             outputs=[],
         )
-        return wire.write_response(request, response, answer.outputs, order=names)
+        return wire.write_response(response, answer.outputs, outputs)
 
     def prove(self, receipt_id: str) -> Job:
         """Have an answer proven that was given before; raises BlobNotFound for an unknown receipt."""

@@ -281,18 +281,22 @@ class Desk:
         asked = wire.asked(found.parameters)
         arrays = wire._arrays(found.inputs, wire.split(body, length)[1])
         signed = self.answer(arrays, nonce=asked.nonce, proof=asked.proof)
-        return self.told(found, signed)
+        return self.told(signed)
 
-    def told(self, request, signed):
+    def told(self, signed):
         given = wire.Given(
             receipt=signed.to_json().decode(),
             registration=signed.receipt.registration_id,
             job=signed.receipt.job_id,
         )
-        response = wire.InferResponse(model_name=NAME, parameters=wire.as_parameters(given), outputs=[])
-        outputs = {one.name: one.real().astype(np.float32) for one in signed.receipt.outputs}
-        body = wire.write_response(request, response, outputs, order=list(outputs))
-        return httpx.Response(200, content=body.content, headers=body.headers)
+        outputs = [
+            wire.OutputTensor(
+                name=one.name, shape=list(one.shape), datatype="FP32", data=one.real().reshape(-1).tolist()
+            )
+            for one in signed.receipt.outputs
+        ]
+        response = wire.InferResponse(model_name=NAME, parameters=wire.as_parameters(given), outputs=outputs)
+        return httpx.Response(200, content=response.model_dump_json(exclude_none=True))
 
 
 _ID = "([0-9a-f]{64})"
