@@ -246,7 +246,7 @@ def test_a_hostile_result_runs_nothing(browser, tmp_path):
     evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     cells = [specimens.unfinished("lenet5", "ezkl", "failed", evil, "prove"),
              specimens.cell("mnist_mlp", "ezkl", settings={evil[:50]: evil}),
-             specimens.cell("mnist_mlp", "zkml_halo2", settings={"a": "</svg><script>document.title=1</script>"})]  # fmt: skip
+             specimens.cell("mnist_mlp", "zkml_halo2", settings={"a": "</svg><script>top.x=1</script>"})]  # fmt: skip
     out = tmp_path / "page.html"
     out.write_text(report.page(rows.table(loading.load(specimens.store(tmp_path / "results", cells))), title=evil))
     with Visit(browser, out.as_uri()) as visit:

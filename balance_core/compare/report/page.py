@@ -27,8 +27,8 @@ TITLE = "Proof systems on identical models"
 BARS = ("prove_seconds", "setup_seconds", "verify_seconds", "memory_bytes", "proof_bytes", "bundle_bytes")
 METHOD = (
     """Every backend was given the same bytes of each model, the same inputs and the same number of threads. Each
-    stage ran in a process group of its own; wall time and processor time are of the whole tree, and memory is its peak.
-    Repeats go round all backends before the next begins, so that a machine that drifts does so for all.""",
+    stage ran in a process group of its own; wall time and processor time are of the whole tree, and memory is its
+    peak. Repeats go round all backends before the next begins, so that a machine that drifts does so for all.""",
     """Times are medians of all samples, never the best ones. Answers were compared with the float model's over the
     same inputs, by the core and not by the backends, and what was proven had to equal what was answered. Each
     backend's own proof was altered, and had to be rejected.""",
