@@ -17,12 +17,13 @@ def show_statement(statement: Statement) -> None:
     """Print the context, the inputs in brief, and the outputs of a proven statement."""
     field("context", statement.context)
     for given in statement.inputs:
-        field("input", _in_brief(given))
+        field("input", in_brief(given))
     for answered in statement.outputs:
-        field("output", _in_brief(answered))
+        field("output", in_brief(answered))
 
 
-def _in_brief(tensor: Tensor | HiddenTensor) -> str:
+def in_brief(tensor: Tensor | HiddenTensor) -> str:
+    """Return a tensor's name, shape and first numbers."""
     name = f"{tensor.name}{list(tensor.shape)}"
     if isinstance(tensor, HiddenTensor):
         return f"{name} hidden behind a commitment ({tensor.scheme})"

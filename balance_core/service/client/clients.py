@@ -108,8 +108,8 @@ class Client:
     """Asks a provider's model, and believes nothing that it did not check itself; close it, or use it with `with`.
 
     The registration is pinned from the chain before the first request; each answer's receipt is checked and kept,
-    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit, Rejected
-    and ChainError as the chain does, Refused and ProviderUnreachable for a provider that fails to do its part.
+    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit,
+    Rejected and ChainError as the chain does, and ProviderError for a provider that does not do its part.
     """
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, **options: Unpack[Trust]) -> None:
