@@ -120,9 +120,16 @@ class LocalExecutor(Executor):
                     "memory_bytes": task.limits.memory_bytes,
                 }
             )
-            end = _listen(process, task, watch)
-            process.wait()
-            process.close()
+            try:
+                end = _listen(process, task, watch)
+                process.wait()
+            except ValueError as error:  # the worker wrote something else into the pipe for reports
+                process.stop()
+                raise errors.ToolFailed(
+                    f"stage {task.stage} of {task.plugin} reported what cannot be read"
+                ) from error
+            finally:
+                process.close()
             if future.cancelled_by_caller:
                 raise errors.StageError(f"stage {task.stage} was stopped")
             return _result(task, end, scratch.parent / RESULT_FILE, log)

@@ -80,7 +80,7 @@ def serve(
     from balance_core.service.serving import Listening, Place
 
     place = Place(host, port, tls_cert, tls_key)
-    keys = _admission(place, open_to_all=open_to_all)
+    keys = admission(place, open_to_all=open_to_all)
     limits, others = _limits(settings)
     provider = Provider(
         model,
@@ -105,13 +105,13 @@ def serve(
         **given.plugin_settings(others, trust_pickle=trust_pickle),
     )
     write_logs()
-    listening = Listening(provider, place, keys)  # before the long work: a port that is taken is noticed at once
+    listening = Listening.of(provider, place, keys)  # before the long work: a port that is taken is noticed at once
     with provider:
         _announce(provider, listening, place, keys, json=json)
         listening.run()
 
 
-def _admission(place: Place, *, open_to_all: bool) -> KeyRing | None:
+def admission(place: Place, *, open_to_all: bool) -> KeyRing | None:
     """Return the keys that open the service; None where everybody may ask."""
     from balance_core.errors import ConfigError
 

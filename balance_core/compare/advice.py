@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balance_core import registry
@@ -16,6 +15,7 @@ from balance_core.stages import Capabilities, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from balance_core.compare.table import Row
     from balance_core.contracts import ProofBackend
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ON_CHAIN = "onchain"
 PROPERTIES = (
-    *sorted(name for name, field in Capabilities.model_fields.items() if field.annotation is bool and name != "sound"),
+    *sorted(
+        name for name, field in Capabilities.model_fields.items() if field.annotation is bool and name != "sound"
+    ),
     ON_CHAIN,
 )
 """What can be asked for: each capability of a backend, and that a contract can check its proofs."""
@@ -146,7 +148,9 @@ class Counsel:
         if not plugin.capabilities.sound:
             yield "it is not sound: its proofs prove nothing to anybody"
         for wanted in self.needs.properties:
-            has = issubclass(plugin, ExportsEvmVerifier) if wanted == ON_CHAIN else getattr(plugin.capabilities, wanted)
+            has = (
+                issubclass(plugin, ExportsEvmVerifier) if wanted == ON_CHAIN else getattr(plugin.capabilities, wanted)
+            )
             if not has:
                 yield _MISSING.get(wanted, f"it does not offer {wanted.replace('_', ' ')}")
 

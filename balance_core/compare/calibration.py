@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from balance_core.workspace import Workspace
 
 WIDTHS = (8, 64, 128, 256, 512)
-"""Neurons of the two layers of the models that are measured, as far as the time goes: 128 multiply-adds to 524,288."""
+"""Neurons of the two layers of the models that are measured, while time is left: 128 to 524,288 multiply-adds."""
 SAMPLES = 40
 BUDGET_SECONDS = 55.0
 """What all backends together may take."""
@@ -44,8 +44,8 @@ _NOBODY = "00" * 32
 _GROWTH = 2.0
 """How much longer than the last model the next one may take, and is still begun."""
 _PULL = 0.05
-"""How strongly a line is drawn towards mere proportion, against one measured model; it settles what models of nearly
-the same cost leave open."""
+"""How strongly a line is drawn towards mere proportion, against one measured model: it settles what is left open by
+models of nearly the same cost."""
 _MAX_BYTES = 2**16
 _NUMBERS = ("setup_seconds", "prove_seconds", "memory_bytes")
 
@@ -159,9 +159,7 @@ def fitted(workspace: Workspace, backend: str, version: str, support: Support) -
     if known is None or support.estimate == Estimate():
         return support
     note = f"the estimate is fitted to this machine by {known.models} small models, measured {known.created}"
-    return support.model_copy(
-        update={"estimate": apply(known, support.estimate), "notes": (*support.notes, note)}
-    )
+    return support.model_copy(update={"estimate": apply(known, support.estimate), "notes": (*support.notes, note)})
 
 
 def this_machine() -> str:
@@ -222,7 +220,9 @@ def _calibration(backend: str, points: Sequence[Point], load_average: float) -> 
 
     fitted = lines(points)
     if not fitted:
-        raise ConfigError(f"{backend} makes no estimates that could be fitted", hint="its author can: Support.estimate")
+        raise ConfigError(
+            f"{backend} makes no estimates that could be fitted", hint="its author can: Support.estimate"
+        )
     return Calibration.from_value({
         "backend": backend,
         "version": registry.load("backends", backend).version,

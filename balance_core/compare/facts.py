@@ -1,4 +1,4 @@
-"""What decides whether two rows can be compared by their figures: what is proven, how surely, and under what conditions."""
+"""What decides whether rows can be compared by their figures: what is proven, how surely, under what conditions."""
 
 from __future__ import annotations
 

@@ -105,9 +105,10 @@ def _machine(machine: MachineRecord, cells: tuple[Cell, ...]) -> Machine:
     for cell in own:
         for name, version in cell.environment.versions.items():
             software.setdefault(name, set()).add(version)
+    cores = f", {machine.physical_cores} cores" if machine.physical_cores else ""
     told = (
         ("processor", f"{machine.processor} ({machine.architecture})"),
-        ("processors", f"{machine.processors} usable" + (f", {machine.physical_cores} cores" if machine.physical_cores else "")),
+        ("processors", f"{machine.processors} usable{cores}"),
         ("instruction sets", ", ".join(machine.processor_features) or "not known"),
         ("memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
         ("system", f"{machine.operating_system}, kernel {machine.kernel}, {machine.libc or 'libc not known'}"),

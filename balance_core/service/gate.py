@@ -13,7 +13,7 @@ from fastapi import Request  # noqa: TC002 - FastAPI reads the annotation of `ch
 
 from balance_core.errors import BalanceError
 from balance_core.service.auth import Scope
-from balance_core.service.limits import Rate, whole_body
+from balance_core.service.limits import Rate, drain, whole_body
 from balance_core.service.logs import REQUESTS
 from balance_core.service.problems import HttpRefusal, described
 
@@ -34,6 +34,7 @@ OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 """What needs no key: a load balancer has none."""
 _LARGE_PATHS = frozenset({"/v1/verify"})
 """Where bundles are sent."""
+_DRAIN_SECONDS = 1.0
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -107,6 +108,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the rest
             failure = error
             if not reply.started:
+                await self._read_on(scope, receive, error)
                 await reply.problem(error)
         finally:
             self._told(scope, reply, time.perf_counter() - started, failure)
@@ -154,6 +156,13 @@ class Gate:
             max_bytes=limits.bundle_bytes if scope["path"] in _LARGE_PATHS else limits.body_bytes,
             seconds=limits.body_seconds,
         )
+
+    async def _read_on(self, scope: Any, receive: Receive, error: Exception) -> None:
+        """Let a client that was refused before its body was read finish what it sends, within bounds."""
+        late = isinstance(error, HttpRefusal) and error.status is HTTPStatus.REQUEST_TIMEOUT
+        headers = dict(scope["headers"])
+        if not late and headers.keys() & {b"content-length", b"transfer-encoding"} and b"expect" not in headers:
+            await drain(receive, max_bytes=4 * self._limits.body_bytes, seconds=_DRAIN_SECONDS)
 
     def _told(self, scope: Any, reply: _Reply, seconds: float, failure: Exception | None) -> None:
         """Count the request and write one line about it; neither holds its content, its query or its key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -74,6 +75,18 @@ async def whole_body(
             hint="send it faster, or less of it",
             headers={"Connection": "close"},
         ) from None
+
+
+async def drain(receive: Callable[[], Awaitable[Any]], *, max_bytes: int, seconds: float) -> None:
+    """Read what else a refused client sends, for a while: one that is cut off while it sends misses the answer."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while size <= max_bytes:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
 
 
 def _too_large(max_bytes: int) -> HttpRefusal:

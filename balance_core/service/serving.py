@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from balance_core.service.auth import KeyRing
     from balance_core.service.provider import Provider
+    from balance_core.service.settings import ServiceLimits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_SECONDS = 60.0
@@ -55,6 +58,10 @@ class Place:
             raise ConfigError("TLS needs a certificate and its key", hint="give both --tls-cert and --tls-key")
         return self.certificate is not None
 
+    def hosts(self, keys: KeyRing | None) -> tuple[str, ...]:
+        """Return the names that a service here answers to: without keys, none that a page of others could take."""
+        return LOOPBACK if self.local and keys is None else ()
+
     def bound(self) -> socket.socket:
         """Return a socket that listens there; raises ConfigError where that cannot be."""
         try:
@@ -73,10 +80,12 @@ class Place:
 class Listening:
     """A service that has its socket; `run` it, or use it as a context manager for a thread of its own."""
 
-    def __init__(self, provider: Provider, place: Place, keys: KeyRing | None) -> None:
-        limits = provider.settings.limits
-        hosts = LOOPBACK if place.local and keys is None else ()
-        app = application(provider, keys, hosts=hosts)
+    @classmethod
+    def of(cls, provider: Provider, place: Place, keys: KeyRing | None) -> Self:
+        """Listen for a provider."""
+        return cls(application(provider, keys, hosts=place.hosts(keys)), place, provider.settings.limits)
+
+    def __init__(self, app: FastAPI, place: Place, limits: ServiceLimits) -> None:
         encrypted = place.encrypted
         self._socket = place.bound()
         port = self._socket.getsockname()[1]
@@ -134,5 +143,5 @@ def listening(provider: Provider, place: Place | None = None, *, keys: KeyRing |
     with Provider("model.onnx") as provider, listening(provider) as url: ...
     """
     provider.start()
-    with Listening(provider, place or Place(), keys) as url:
+    with Listening.of(provider, place or Place(), keys) as url:
         yield url

@@ -364,23 +364,26 @@ def write_request(inputs: Mapping[str, np.ndarray], asked_for: Asked, *, binary:
     return _body(InferRequest(parameters=parameters, inputs=tensors), parts)
 
 
-def write_response(
-    request: InferRequest, response: InferResponse, arrays: Mapping[str, np.ndarray], *, order: Sequence[str]
-) -> Body:
-    """Return the answer to a request with the outputs that it asks for, by default all in `order`.
-
-    `response` holds everything but the outputs. Raises ConfigError for an output that the model does not have.
-    """
-    default = request.parameters.get("binary_data_output", False)
-    wanted = [(output.name, output.parameters) for output in request.outputs or ()] or [(name, {}) for name in order]
-    tensors, parts = [], []
-    for name, parameters in wanted:
-        if name not in arrays:
-            raise ConfigError(f"the model has no output {name!r}", hint=f"its outputs are {', '.join(order)}")
-        unserved = parameters.keys() - {"binary_data"}
+def wanted(request: InferRequest, order: Sequence[str]) -> dict[str, bool]:
+    """Return which outputs a request asks for, by default all, and whether as bytes; raises ConfigError."""
+    default = request.parameters.get("binary_data_output", False) is True
+    found = {}
+    for output in request.outputs or ():
+        if output.name not in order:
+            raise ConfigError(f"the model has no output {output.name!r}", hint=f"its outputs are {', '.join(order)}")
+        unserved = output.parameters.keys() - {"binary_data"}
         if unserved:
-            raise ConfigError(f"output {name!r}: {min(unserved)} is not served", hint="ask for the tensor itself")
-        binary = parameters.get("binary_data", default) is True
+            raise ConfigError(
+                f"output {output.name!r}: {min(unserved)} is not served", hint="ask for the tensor itself"
+            )
+        found[output.name] = output.parameters.get("binary_data", default) is True
+    return found or dict.fromkeys(order, default)
+
+
+def write_response(response: InferResponse, arrays: Mapping[str, np.ndarray], outputs: Mapping[str, bool]) -> Body:
+    """Return an answer with the outputs that are `wanted`; `response` holds everything else."""
+    tensors, parts = [], []
+    for name, binary in outputs.items():
         tensor, data = _tensor(OutputTensor, name, arrays[name], binary=binary)
         tensors.append(tensor)
         parts.append(data)

@@ -157,7 +157,7 @@ def test_an_answer_comes_in_the_form_that_was_asked_for():
 
     def answered(outputs, **parameters):
         request = wire.InferRequest.model_validate({**message(), "outputs": outputs, "parameters": parameters})
-        body = wire.write_response(request, frame, arrays, order=["a", "b"])
+        body = wire.write_response(frame, arrays, wire.wanted(request, ["a", "b"]))
         return body, wire.read_response(body.content, body.headers.get(wire.HEADER_LENGTH))[1]
 
     body, found = answered(None)

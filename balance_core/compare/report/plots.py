@@ -87,15 +87,15 @@ def bars(table: Table, metric: Metric, look: Look, name: str) -> Plot | None:
             axes.text(0, -place, heading, transform=axes.get_yaxis_transform(), va="center", weight="bold", size=9)
             place += 0.9
             for row in sorted(rows, key=lambda row: row.get(metric.name) or 0):
-                value = row.values[metric.name]
-                tip = f"{row.label}, {row.model}: {show(value.middle, metric.unit)}"
-                tip += f" ({show(value.low, metric.unit)} to {show(value.high, metric.unit)})"
-                (bar,) = axes.barh(-place, value.middle - low, left=low, height=0.72, color=look.colour(row))
+                figure = row.values[metric.name]
+                tip = f"{row.label}, {row.model}: {show(figure.middle, metric.unit)}"
+                tip += f" ({show(figure.low, metric.unit)} to {show(figure.high, metric.unit)})"
+                (bar,) = axes.barh(-place, figure.middle - low, left=low, height=0.72, color=look.colour(row))
                 bar.set_gid(made.name(tip, look.style(row)))
-                if value.high > value.low:
-                    axes.plot([value.low, value.high], [-place, -place], color=svg.INK, linewidth=1.2,
+                if figure.high > figure.low:
+                    axes.plot([figure.low, figure.high], [-place, -place], color=svg.INK, linewidth=1.2,
                               solid_capstyle="butt")  # fmt: skip
-                axes.annotate(show(value.middle, metric.unit), (max(value.middle, value.high), -place), (4, 0),
+                axes.annotate(show(figure.middle, metric.unit), (max(figure.middle, figure.high), -place), (4, 0),
                               textcoords="offset points", va="center", size=8, color=svg.MUTED)  # fmt: skip
                 ticks.append((-place, _cut(row.label)))
                 place += 1
@@ -161,7 +161,7 @@ def growth(family: str, rows: Sequence[Row], metric: Metric, look: Look, name: s
             law, style = laws[label], look.style(own[0])
             sizes = sorted(row.size or 0 for row in own)
             for row in own:
-                tip = f"{label}, {row.model}: {show(row.size, 'count')} multiply-adds, {show(_of(row, metric), metric.unit)}"
+                tip = f"{label}, {row.model}: {show(row.size, 'count')} MAC, {show(_of(row, metric), metric.unit)}"
                 axes.plot(row.size or 0, _of(row, metric), marker=look.markers[label], markersize=7, linestyle="none",
                           color=look.colour(row), markeredgecolor=svg.PAPER, gid=made.name(tip, style))  # fmt: skip
             if law is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core.compare.facts import FACTS
 from balance_core.compare.metrics import BY_NAME, METRICS
 from balance_core.compare.report import view
-from balance_core.compare.report.numbers import show
+from balance_core.compare.report.numbers import DASH, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ def support(table: Table) -> str:
     """Return which model each backend takes, as a Markdown table."""
     lines = []
     for model, cells in view.coverage(table):
-        texts = [f"{cell[0]}: {cell[2]}" if cell and cell[2] else cell[0] if cell else "–" for cell in cells]
+        texts = [f"{cell[0]}: {cell[2]}" if cell and cell[2] else cell[0] if cell else DASH for cell in cells]
         lines.append((model, *texts))
     return _table(("model", *table.backends), lines)
 

@@ -131,7 +131,7 @@ def _tell(terms: Terms, doing: str, done: int, of: int) -> None:
 
 def _answer(consumer: Consumer, auditor: Auditor, sample: int) -> Steps[None]:
     answer = yield from consumer.put(auditor.question(sample))
-    auditor.take(sample, answer.signed)
+    auditor.take(sample, answer)
 
 
 def _reveal(consumer: Consumer, auditor: Auditor) -> Steps[tuple[int, ...]]:

@@ -109,7 +109,7 @@ class Client:
 
     The registration is pinned from the chain before the first request; each answer's receipt is checked and kept,
     and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit,
-    Rejected and ChainError as the chain does, Refused and ProviderUnreachable where the provider does not do its part.
+    Rejected and ChainError as the chain does, and ProviderError for a provider that does not do its part.
     """
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, **options: Unpack[Trust]) -> None:

@@ -81,14 +81,17 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the reason of the jobs that are left
             self._error = self._error or error
 
-    def settle_rest(self) -> None:
-        """Give back what was not proven: the job at which it failed with the reason, the others untouched."""
+    def settle_rest(self, most_memory: int) -> None:
+        """Give back what was not proven: the job at which it failed with the reason, the others untouched.
+
+        `most_memory` is what a job may ask for at the next attempt, if it had too little.
+        """
         rest = self._leases[len(self.made) :]
         if rest and self._error is not None and not self._ended_by_us:
             first, rest = rest[0], rest[1:]
             error = self._error
             retry = not isinstance(error, BalanceError) or error.exit_code not in {2, 4}  # no better the next time
-            more = 2 * first.memory_bytes if isinstance(error, StageOutOfMemory) else 0
+            more = min(2 * first.memory_bytes, most_memory) if isinstance(error, StageOutOfMemory) else 0
             first.failed(f"{type(error).__name__}: {error}", retry=retry, memory_bytes=more)
         for lease in rest:
             lease.release()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -42,6 +42,13 @@ _BACKOFF_SECONDS = 300.0
 
 class LeaseLost(StageError):
     """The job was cancelled, or its lease ran out and another worker has it; nothing was changed."""
+
+
+class Memory(NamedTuple):
+    """Bytes that a worker has for proofs: what is free now, and what would be if nothing ran."""
+
+    free: int
+    total: int
 
 
 @dataclass
@@ -101,7 +108,7 @@ class Leasing:
         self._clock = clock
         self._max_events = max_events
 
-    def lease(self, worker: str, seconds: float, memory_bytes: int | None, most: int = 1) -> list[Lease]:
+    def lease(self, worker: str, seconds: float, memory: Memory | None = None, most: int = 1) -> list[Lease]:
         """Take the next job that fits the memory, and up to `most` in all that can be proven in one process with it.
 
         These are of the same registration, need no more memory and have not failed before. A journalled job, which
@@ -111,7 +118,7 @@ class Leasing:
         now = milliseconds(self._clock)
 
         def take(connection: Connection) -> list[tuple[Row[Any], Row[Any] | None, SignedReceipt | None]]:
-            chosen = self._choose(connection, now, memory_bytes, most)
+            chosen = self._choose(connection, now, memory, most)
             if not chosen:
                 return []
             for row in chosen:
@@ -134,7 +141,7 @@ class Leasing:
         leases = [self._lease(token, *found) for found in self._database.write(take)]
         return [lease for lease in leases if lease is not None]
 
-    def _choose(self, connection: Connection, now: int, memory: int | None, most: int) -> list[Row[Any]]:
+    def _choose(self, connection: Connection, now: int, memory: Memory | None, most: int) -> list[Row[Any]]:
         """Return the rows to lease, after ending those that can no longer be."""
         ready = (
             sa.select(jobs)
@@ -153,9 +160,9 @@ class Leasing:
                 finish(connection, row.job_id, now, JobState.FAILED, reason="every worker that had it vanished")
             elif chosen and not _companions(chosen[0], row):
                 continue
-            elif memory is None or row.memory_bytes <= memory or row.bundle is not None:
+            elif memory is None or row.memory_bytes <= memory.free or row.bundle is not None:
                 chosen.append(row)
-            elif not chosen and now - row.accepted_at > _PATIENCE_MS:
+            elif not chosen and row.memory_bytes <= memory.total and now - row.accepted_at > _PATIENCE_MS:
                 break
         return chosen
 
@@ -236,7 +243,7 @@ class Leasing:
             values = {"state": JobState.PUBLISHING.value, "bundle": bundle, "proof": proof.to_json(), "reason": ""}
             _change(connection, lease, values)
             connection.execute(sa.delete(inputs).where(inputs.c.job_id == lease.job_id))
-            add_event(connection, lease.job_id, now, JobState.PUBLISHING)
+            add_event(connection, lease.job_id, now, JobState.PUBLISHING, text="proven")
 
         self._database.write(journal)
         lease.bundle, lease.proof, lease.inputs = bundle, proof, b""

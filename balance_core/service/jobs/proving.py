@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Executor, Storage
     from balance_core.service.jobs.attempt import Stop
-    from balance_core.service.jobs.leases import Lease
+    from balance_core.service.jobs.leases import Lease, Memory
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
@@ -73,7 +73,7 @@ class Prover:
             return 1
         return max(1, min(len(leases), int(_BATCH_SECONDS / max(pace, 1e-3))))
 
-    def work(self, leases: Sequence[Lease], *, memory_bytes: int | None, stop: Stop) -> None:
+    def work(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop) -> None:
         """Prove and publish jobs of one registration; each ends as done, failed, released or lost."""
         if leases[0].bundle is not None:
             for lease in leases:
@@ -87,13 +87,13 @@ class Prover:
             return
         self._trim_logs()
         seconds = leases[0].seconds or self._seconds
-        limits = Limits(seconds=seconds, memory_bytes=memory_bytes, threads=self._threads)
+        limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
         attempt = Attempt(self._executor, leases, material, limits, stop)
         started = time.monotonic()
         attempt.run()
         self._learn(leases[0].registration_id, time.monotonic() - started, len(attempt.made))
         proven = self._bundles(leases, attempt.made, material)
-        attempt.settle_rest()
+        attempt.settle_rest(memory.total)
         if proven:
             self._check_and_publish(proven, material, limits, stop)
 

@@ -232,6 +232,11 @@ class JobQueue:
         found = {state.value: 0 for state in JobState} | {str(state): int(count) for state, count in states}
         return {**found, "receipts": int(kept), "input_bytes": int(size)}
 
+    def expect(self, memory_bytes: int) -> None:
+        """Refuse from now on what needs more memory than the workers of this process have, unless a limit was set."""
+        if self.limits.memory_bytes is None:
+            self.limits = self.limits.model_copy(update={"memory_bytes": memory_bytes})
+
     def wait(self, seconds: float) -> None:
         """Return when this process has accepted a job, or after that time."""
         with self._news:

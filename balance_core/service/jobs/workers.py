@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from balance_core import measure
 from balance_core.errors import BalanceError
 from balance_core.service.jobs.attempt import Stop
+from balance_core.service.jobs.leases import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ class Workers:
     ) -> None:
         """`most` jobs at the most go to one process; a job whose worker vanished waits for `lease_seconds`."""
         self.memory_bytes = memory_bytes or int(measure.available_memory() * _SHARE)
+        queue.expect(self.memory_bytes)
         self._queue = queue
         self._prover = prover
         self._count = count
@@ -100,7 +102,7 @@ class Workers:
     def _run(self) -> None:
         while not self._stop.soon.is_set():
             try:
-                leases, reserved, free = self._take()
+                leases, memory = self._take()
             except BalanceError as error:
                 _log.warning("no job could be leased: %s", error)
                 self._stop.soon.wait(_REST_SECONDS)
@@ -109,31 +111,30 @@ class Workers:
                 self._queue.wait(self._poll_seconds)
                 continue
             try:
-                self._work(leases, free)
+                self._work(leases, memory)
             finally:
                 with self._lock:
-                    self._reserved -= reserved
+                    self._reserved -= max(lease.memory_bytes for lease in leases)
                     for lease in leases:
                         self._active.pop(lease.job_id, None)
 
-    def _take(self) -> tuple[list[Lease], int, int]:
+    def _take(self) -> tuple[list[Lease], Memory]:
         """Lease what fits the memory that is free; a proof may use all that was free when it began."""
         with self._lock:
-            free = self.memory_bytes - self._reserved
-            leases = self._queue.lease(self._name, self._lease_seconds, free, self._most)
+            memory = Memory(self.memory_bytes - self._reserved, self.memory_bytes)
+            leases = self._queue.lease(self._name, self._lease_seconds, memory, self._most)
             if not leases:
-                return [], 0, free
+                return [], memory
             portion = self._prover.portion(leases)
             if leases[portion:]:
                 self._queue.release(leases[portion:])
-            reserved = max(lease.memory_bytes for lease in leases[:portion])
-            self._reserved += reserved
+            self._reserved += max(lease.memory_bytes for lease in leases[:portion])
             self._active.update((lease.job_id, lease) for lease in leases[:portion])
-            return leases[:portion], reserved, free
+            return leases[:portion], memory
 
-    def _work(self, leases: Sequence[Lease], free: int) -> None:
+    def _work(self, leases: Sequence[Lease], memory: Memory) -> None:
         try:
-            self._prover.work(leases, memory_bytes=free, stop=self._stop)
+            self._prover.work(leases, memory=memory, stop=self._stop)
         except Exception as error:  # noqa: BLE001 - the thread goes on with other jobs
             _log.exception("proving failed in a way that nobody foresaw")
             for lease in leases:

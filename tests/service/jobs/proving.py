@@ -93,6 +93,13 @@ class Desk:
         execution: Execution = balance_core.execute(self.registration_id, self.inputs)
         self.answers = execution.answers
 
+    @classmethod
+    def again(cls) -> Desk:
+        """Return a desk for another process, that can do no more than open queue and prover."""
+        desk = object.__new__(cls)
+        desk.workspace = Workspace.default()
+        return desk
+
     def receipt(self, index: int, *, nonce: str | None = None, answer: int | None = None) -> SignedReceipt:
         """Sign an answer, or, as a liar would, another input's."""
         inputs = {"x": self.inputs[index]}

@@ -6,7 +6,7 @@ import pytest
 
 from balance_core.chain import ChainRef, ProofRecord
 from balance_core.service.jobs import JobState
-from balance_core.service.jobs.leases import MAX_LOSSES, LeaseLost
+from balance_core.service.jobs.leases import MAX_LOSSES, LeaseLost, Memory
 
 BUNDLE = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 REFERENCE = ChainRef(chain="ledger", entry="7")
@@ -149,17 +149,24 @@ def test_an_old_job_is_not_overtaken_by_new_ones_of_higher_priority_for_ever(que
 def test_workers_lease_only_what_fits_their_memory(queue, accepted):
     accepted(memory_bytes=8 * 2**30)
     small = accepted(memory_bytes=2**30)
-    (lease,) = queue.lease("w", 30, 2 * 2**30)
+    (lease,) = queue.lease("w", 30, Memory(2 * 2**30, 2**33))
     assert lease.job_id == small
-    assert queue.lease("w", 30, 2 * 2**30) == []
+    assert queue.lease("w", 30, Memory(2 * 2**30, 2**33)) == []
 
 
 def test_a_large_job_that_has_waited_long_is_not_overtaken(queue, accepted, clock):
     large = accepted(memory_bytes=8 * 2**30)
     clock.now += 61
     accepted(memory_bytes=2**30)
-    assert queue.lease("w", 30, 2 * 2**30) == []
-    assert queue.lease("w", 30, 8 * 2**30)[0].job_id == large
+    assert queue.lease("w", 30, Memory(2 * 2**30, 2**33)) == []
+    assert queue.lease("w", 30, Memory(8 * 2**30, 2**33))[0].job_id == large
+
+
+def test_a_job_that_this_worker_can_never_fit_keeps_nobody_waiting(queue, accepted, clock):
+    accepted(memory_bytes=16 * 2**30)
+    clock.now += 61
+    small = accepted(memory_bytes=2**30)
+    assert queue.lease("w", 30, Memory(2**31, 2**33))[0].job_id == small
 
 
 def test_jobs_that_go_to_one_process_are_of_one_registration_and_have_not_failed(queue, accepted, clock):
@@ -216,8 +223,8 @@ def test_a_proven_job_cannot_be_cancelled(queue, accepted):
 
 def test_a_job_that_ran_out_of_memory_asks_for_more(queue, accepted, clock):
     accepted(memory_bytes=2**30)
-    (lease,) = queue.lease("w", 30, 2**30)
+    (lease,) = queue.lease("w", 30, Memory(2**30, 2**33))
     lease.failed("too little", memory_bytes=2**31)
     clock.now += 10
-    assert queue.lease("w", 30, 2**30) == []
-    assert queue.lease("w", 30, 2**31)[0].memory_bytes == 2**31
+    assert queue.lease("w", 30, Memory(2**30, 2**33)) == []
+    assert queue.lease("w", 30, Memory(2**31, 2**33))[0].memory_bytes == 2**31

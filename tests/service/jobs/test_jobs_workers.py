@@ -9,7 +9,6 @@ from contextlib import ExitStack
 
 import psutil
 import pytest
-from tests.service.jobs.proving import Desk, install_odd, settled, until
 
 from balance_core import registry, verify
 from balance_core.builtin.ledger import Ledger
@@ -17,6 +16,7 @@ from balance_core.bundle import MAX_BUNDLE_BYTES
 from balance_core.errors import ChainUnreachable
 from balance_core.service.jobs import JobState, Workers
 from balance_core.service.jobs.leases import Leasing
+from tests.service.jobs.proving import Desk, install_odd, settled, until
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +142,11 @@ def test_workers_that_close_give_back_what_they_cannot_finish(desk, queue, at_wo
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "terms", "reason"),
-    [("sleep", {"seconds": 0.5}, "StageTimeout"), ("eat", {"memory_bytes": 2**28}, "StageOutOfMemory")],
+    ("terms", "reason"),
+    [({"seconds": 0.5}, "StageTimeout"), ({"memory_bytes": 2**28}, "StageOutOfMemory")],
 )
-def test_a_proof_is_held_to_its_limits(desk, queue, at_work, behaviour, terms, reason):
-    behave(desk, **{"*": behaviour})
+def test_a_proof_is_held_to_its_limits(desk, queue, at_work, terms, reason):
+    behave(desk, **{"*": "sleep" if reason == "StageTimeout" else "eat"})
     job = desk.accept(queue, attempts=1, **terms)
     at_work(memory_bytes=2**29)
     (ended,) = settled(queue, job.job_id)
@@ -184,10 +184,7 @@ def test_a_chain_that_is_away_is_waited_for_without_proving_again(desk, queue, a
 
 def _die_at(point: str, url) -> None:
     """Be a worker that is gone in the moment before or after it does something."""
-    desk = object.__new__(Desk)
-    from balance_core.workspace import Workspace
-
-    desk.workspace = Workspace.default()
+    desk = Desk.again()
     proven, submit = Leasing.proven, Ledger.submit
 
     def dying_journal(self, lease, bundle, proof):
@@ -225,10 +222,7 @@ def test_a_worker_that_dies_anywhere_leaves_one_proof(desk, queue, at_work, tmp_
 
 
 def _work(url) -> None:
-    desk = object.__new__(Desk)
-    from balance_core.workspace import Workspace
-
-    desk.workspace = Workspace.default()
+    desk = Desk.again()
     with desk.queue(url) as queue, Workers(queue, desk.prover(), poll_seconds=0.05, lease_seconds=1.5):
         signal.pause()
 
