@@ -4,13 +4,15 @@
 
 use balance_zkml_circuit::layout::Fixed;
 use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
-use balance_zkml_circuit::{plan, statement::public_column, weights, witness, Layout, ModelCircuit, Secret};
+use balance_zkml_circuit::{
+    field, plan, power_of_two, statement::public_column, weights, witness, Layout, ModelCircuit, Secret,
+};
 use halo2_axiom::dev::{MockProver, VerifyFailure};
 
 use crate::keys::{model_and_weights, Options};
 use crate::Error;
 
-/// A cell of the first phase: column "q", "r", "a", "counts", "weights" or "hidden", its lane or place, its row, what is added to it.
+/// A cell of the first phase: column "q", "r", "a", "counts", "weights", "hidden" or "public", its lane or place, its row, what is added to it.
 pub type Edit = (String, usize, usize, i64);
 
 /// Lays out, fills, alters, and returns one line for each constraint that does not hold; none if the witness is accepted.
@@ -24,27 +26,39 @@ pub fn altered(
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let layout = plan(&model, options.secret, options.k)?.layout;
     let mut witness = witness::fill(&layout, &weights, inputs)?;
-    let public = public_column(&layout, inputs, &witness.outputs)?;
-    for (column, lane, row, by) in edits {
-        let signed = match column.as_str() {
-            "q" => &mut witness.q,
-            "r" => &mut witness.r,
-            "a" => &mut witness.a,
-            "counts" | "weights" | "hidden" => {
-                let columns = match column.as_str() {
-                    "counts" => &mut witness.counts,
-                    "weights" => &mut witness.weights,
-                    _ => &mut witness.hidden,
-                };
-                let cell = columns.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
-                let cell = cell.ok_or_else(|| Error::new("there is no such cell"))?;
-                *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a count below zero"))?;
+    let mut public = public_column(&layout, inputs, &witness.outputs)?;
+    let missing = || Error::new("there is no such cell");
+    // Counts last: whoever alters what is looked up would count anew.
+    let (of_counts, of_cells): (Vec<&Edit>, Vec<&Edit>) = edits.iter().partition(|edit| edit.0 == "counts");
+    for (column, lane, row, by) in of_cells {
+        let committed = match column.as_str() {
+            "q" => Err(&mut witness.q),
+            "r" => Err(&mut witness.r),
+            "a" => Err(&mut witness.a),
+            "weights" => Ok(&mut witness.weights),
+            "hidden" => Ok(&mut witness.hidden),
+            "public" => {
+                // In a packed row the lane is a digit.
+                let digit = power_of_two(layout.shape.packed * *lane as u32);
+                *public.get_mut(*row).ok_or_else(missing)? += field(*by) * digit;
                 continue;
             }
-            _ => return Err(Error::new("columns are q, r, a, counts, weights and hidden")),
+            _ => return Err(Error::new("columns are q, r, a, counts, weights, hidden and public")),
         };
-        let cell = signed.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
-        *cell.ok_or_else(|| Error::new("there is no such cell"))? += by;
+        match committed {
+            Ok(columns) => {
+                let cell = columns.get_mut(*lane).and_then(|cells| cells.get_mut(*row)).ok_or_else(missing)?;
+                *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a digit below zero"))?;
+            }
+            Err(columns) => *columns.get_mut(*lane).and_then(|c| c.get_mut(*row)).ok_or_else(missing)? += by,
+        }
+    }
+    if let Ok(counts) = witness::counts(&layout, &witness.q, &witness.r) {
+        witness.counts = counts;
+    }
+    for (_, set, row, by) in of_counts {
+        let cell = witness.counts.get_mut(*set).and_then(|cells| cells.get_mut(*row)).ok_or_else(missing)?;
+        *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a count below zero"))?;
     }
     let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
     let mock = MockProver::run(layout.shape.k, &circuit, vec![public])
