@@ -66,7 +66,8 @@ class Place:
         """Return a socket that listens there; raises ConfigError where that cannot be."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            made = socket.socket(found[0], socket.SOCK_STREAM)
+            # With the protocol named, asyncio turns Nagle's algorithm off; else answers wait for acknowledgements.
+            made = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(found[4])
             made.listen(1024)

@@ -23,7 +23,7 @@ from tests.service.validating import Yard
 print("begun", flush=True)
 Yard(Path(os.environ["BALANCE_HOME"]), key=object()).run("validator")
 """
-KILLS = 8
+KILLS = 6
 
 
 def start():
@@ -37,7 +37,7 @@ def test_each_proof_is_attested_exactly_once_however_often_the_validator_is_kill
     yard = Yard(tmp_path)
     registration = yard.register()
     expected = {}
-    for number in range(24):
+    for number in range(12):
         lie = number % 3 == 0
         expected[yard.publish(registration, lie=lie).proof_id] = not lie
     chance = random.Random(9)
@@ -55,6 +55,6 @@ def test_each_proof_is_attested_exactly_once_however_often_the_validator_is_kill
     assert process.wait() == 0
     process.stdout.close()
     words = Counter((proof, valid) for proof, _, valid in yard.words())
-    assert words == Counter({(proof, valid): 1 for proof, valid in expected.items()})
+    assert words == Counter(dict.fromkeys(expected.items(), 1))
     assert yard.ledger.verify().head.length == 1 + 2 * len(expected)
     assert before > 0  # the kills came in the middle, and not before the first word

@@ -29,7 +29,8 @@ class Judgement(Record):
 
     kind: ClassVar[str] = "receipt-judgement"
     finding: Finding
-    """`signed`: the provider did sign it. `borne-out`: and a proof shows the same. `refuted`: a proof shows another
+    """`signed`: the provider did sign it. `borne-out`: and a proof shows the same output
+    for the same input, whatever its request was called. `refuted`: a proof shows another
     output. `equivocal`: the provider signed another output for the same request."""
     receipt_id: Digest
     registration_id: Digest
@@ -81,13 +82,8 @@ def against_proof(signed: SignedReceipt, data: bytes, checker: Checker) -> Judge
     said = checker.check([data], backend=registration.backend, registration_id=receipt.registration_id)[0]
     if isinstance(said, Exception):
         raise said
-    if _bears_out(signed, said):
+    if _bears_out(signed, said) or contradiction(receipt, said) is None:
         return _judgement(signed, "borne-out", said)
-    if contradiction(receipt, said) is None:
-        raise ConfigError(
-            "the proof is of another request of the same input, and the output is the same",
-            hint="nothing speaks against the receipt; ask the provider for the proof of this very request",
-        )
     return _judgement(signed, "refuted", said)
 
 

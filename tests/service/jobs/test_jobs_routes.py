@@ -56,7 +56,8 @@ def told(client, job_id: str, **options) -> list[dict]:
 def test_events_follow_a_job_from_the_queue_to_the_chain(proving):
     job_id = asked(proving)
     events = told(proving.client, job_id)
-    assert [event["state"] for event in events] == ["queued", "proving", "publishing", "published"]
+    told_once = [event["state"] for event in events if event["state"] != "proving" or not event["text"]]
+    assert told_once == ["queued", "proving", "publishing", "published"]
     job = proving.client.get(f"/v1/jobs/{job_id}").json()
     assert (job["state"], job["chain_ref"]["chain"]) == ("published", "ledger")
     bundle = proving.client.get(f"/v1/bundles/{job['bundle']}")
