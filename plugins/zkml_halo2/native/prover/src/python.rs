@@ -213,6 +213,17 @@ fn read_cells(
     guarded(py, || crate::read_cells(structure, &options))
 }
 
+/// Return where each output stands: row, lane, and whether its digit is looked up.
+#[pyfunction]
+fn output_cells(
+    py: Python<'_>,
+    structure: &[u8],
+    options: &Bound<'_, PyDict>,
+) -> PyResult<Vec<(usize, usize, bool)>> {
+    let options = options_of(options, None)?;
+    guarded(py, || crate::output_cells(structure, &options))
+}
+
 #[pymodule]
 fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plan, module)?)?;
@@ -223,5 +234,6 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
     module.add_function(wrap_pyfunction!(opened_values, module)?)?;
+    module.add_function(wrap_pyfunction!(output_cells, module)?)?;
     balance_zkml_srs::python::register(module)
 }

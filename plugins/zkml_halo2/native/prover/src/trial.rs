@@ -100,6 +100,14 @@ pub fn read_cells(structure: &[u8], options: &Options) -> Result<Vec<(String, us
     Ok(cells)
 }
 
+/// Where each output stands: row, lane, and whether its digit is looked up.
+pub fn output_cells(structure: &[u8], options: &Options) -> Result<Vec<(usize, usize, bool)>, Error> {
+    let (model, _) = model_and_weights(structure, None)?;
+    let layout = plan(&model, options.secret, options.k)?.layout;
+    let cells = layout.outputs.iter().flat_map(|part| part.cells.iter().map(|cell| (cell, part.packed)));
+    Ok(cells.map(|(&(row, lane), packed)| (row as usize, lane as usize, packed)).collect())
+}
+
 fn line(failure: VerifyFailure) -> String {
     match failure {
         VerifyFailure::ConstraintNotSatisfied { constraint, .. } => format!("{constraint}"),
