@@ -126,3 +126,8 @@ def test_after_a_calibration_a_model_that_it_has_not_seen_costs_about_what_is_ex
     errors = {name: abs(getattr(expected, name) - cost) / cost for name, cost in point.measured.items()}
     assert median(errors.values()) < 0.6, errors
     assert errors["memory_bytes"] < 0.3, errors
+
+
+def test_one_odd_model_does_not_bend_the_line():
+    base, slope = fit([(1.0, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0), (3.0, 60.0)])
+    assert base + slope * 5.0 == pytest.approx(10.0, rel=0.1)
