@@ -103,8 +103,8 @@ def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[fl
 
     Pairs are (predicted, measured). Minimises the sum of |base + slope * p - m| / m, by least squares that are
     weighted anew by what is left over, so that one odd model does not bend the line; and pulls the slope gently
-    towards the median of m / p. Where what an estimate leaves out `adds` to it, as the memory of libraries does, the slope is not
-    pulled above 1.
+    towards the median of m / p. Where what an estimate leaves out `adds` to it, as the memory of libraries does, the
+    slope is not pulled above 1.
     """
     pairs = [(p, m) for p, m in pairs if p > 0 and m > 0]
     if not pairs:
