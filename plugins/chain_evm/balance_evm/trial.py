@@ -1,4 +1,4 @@
-"""What having a proof checked by a contract takes: tried on an EVM in this process, where nothing is sent anywhere."""
+"""What having a proof checked by a contract takes: tried on an EVM in this process, and sent nowhere."""
 
 from __future__ import annotations
 
