@@ -260,6 +260,7 @@ def measured(
     budget: float,
     tell: Callable[[str], None] = lambda _: None,
     clock: Clock = "wall_seconds",
+    widths: Sequence[int] = WIDTHS,
 ) -> list[Point]:
     """Run the small models, smallest first, as long as the time allows; raises the error of the first of them."""
     import numpy as np
@@ -270,7 +271,7 @@ def measured(
     ends, last = time.monotonic() + budget, 0.0
     with workspace.scratch() as folder:
         model, inputs = folder / "model.onnx", folder / "x.npy"
-        for width in WIDTHS:
+        for width in widths:
             left, began = ends - time.monotonic(), time.monotonic()
             if points and left < last * _GROWTH:
                 break
