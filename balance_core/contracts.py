@@ -204,6 +204,9 @@ class ProofBackend(Plugin):
     """What it can promise, under settings that suit."""
     version: ClassVar[str]
     """The version of plugin and proof system together; another one makes other circuits."""
+    answers_in_process: ClassVar[bool] = False
+    """Whether `execute` runs no native code that may crash, print or hold the interpreter: a service may call it in
+    its own process."""
 
     @property
     def promises(self) -> Capabilities:
@@ -344,6 +347,14 @@ class ExportsEvmVerifier(ABC):
         """Return a proof's parts, without verifying it; raises InvalidProof for what is no proof of this circuit."""
 
 
+class ExportsDedicatedEvmVerifier(ExportsEvmVerifier):
+    """One that can also generate a contract for a single circuit: dearer to deploy, cheaper to call."""
+
+    @abstractmethod
+    def evm_dedicated(self, key: VerifyingKey) -> EvmContract:
+        """Return the contract that checks proofs of this circuit, and is told nothing of it."""
+
+
 class Storage(Plugin):
     """Keeps blobs by content address (entry points: balance.storage); CIDs are those of `balance_core.cid`."""
 
@@ -456,6 +467,31 @@ class ChecksProofs(ABC):
         Raises InvalidProof where it is another one. False where nothing here exports contracts to compare with.
         Whoever registers a model on a chain names the contract that checks its proofs, and could name one that always
         says yes.
+        """
+
+
+@dataclass(frozen=True)
+class OnchainCost:
+    """What having a contract check a proof takes, in gas; `calldata` in bytes."""
+
+    deploy: int
+    """The contracts that verify, once for each chain."""
+    circuit: int
+    """Telling them of a circuit, once for each registration."""
+    verify: int
+    """One proof."""
+    calldata: int
+
+
+class TriesOnchain(ABC):
+    """A chain that can try what publishing would cost, on a chain of its own in this process."""
+
+    @classmethod
+    @abstractmethod
+    def onchain_cost(cls, record: ProofRecord, bundle: Bundle) -> OnchainCost:
+        """Return what having this proof checked takes; nothing is sent anywhere.
+
+        Raises UnsupportedModel where no contract of this chain checks such proofs, InvalidProof where it says no.
         """
 
 

@@ -49,7 +49,12 @@ def serve(
     keep_inputs: Annotated[
         bool, typer.Option(help="Keep inputs for a day, encrypted, so that any answer can be proven when asked.")
     ] = True,
-    answerers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    answerers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that answer; by default the service's own, where that is safe and quick, or one."
+        ),
+    ] = None,
     provers: Annotated[int, typer.Option(min=0, help="Proofs made at a time; 0 makes none here.")] = 1,
     database: Annotated[
         str | None,

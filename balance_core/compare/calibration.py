@@ -46,6 +46,9 @@ _GROWTH = 2.0
 _PULL = 0.05
 """How strongly a line is drawn towards mere proportion, against one measured model: it settles what is left open by
 models of nearly the same cost."""
+_ROUNDS = 20
+_CLOSE = 0.02
+"""Relative errors below this count alike."""
 _MAX_BYTES = 2**16
 _NUMBERS = ("setup_seconds", "prove_seconds", "memory_bytes")
 
@@ -100,7 +103,8 @@ class Point:
 def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[float, float] | None:
     """Return base and slope, neither below 0, of the line with the least relative errors; None without points.
 
-    Pairs are (predicted, measured). Minimises the squares of (base + slope * p - m) / m, and pulls the slope gently
+    Pairs are (predicted, measured). Minimises the sum of |base + slope * p - m| / m, by least squares that are
+    weighted anew by what is left over, so that one odd model does not bend the line; and pulls the slope gently
     towards the median of m / p. Where what an estimate leaves out `adds` to it, as the memory of libraries does, the
     slope is not pulled above 1.
     """
@@ -109,16 +113,27 @@ def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[fl
         return None
     usual = median(m / p for p, m in pairs)
     usual = min(usual, 1.0) if adds else usual
-    rows = [(1 / m, p / m, 1.0) for p, m in pairs] + [(0.0, _PULL / usual, _PULL)]
-    bb, bs, ss = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
-    b1, s1 = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    rows = [(1 / m, p / m) for p, m in pairs] + [(0.0, 1 / usual)]
+    weights = [1.0] * len(pairs)
+    line = (0.0, usual)
+    for _ in range(_ROUNDS):
+        line = _least_squares(rows, [*weights, _PULL**2 * median(weights)])
+        weights = [1 / max(abs(line[0] * b + line[1] * s - 1), _CLOSE) for b, s in rows[:-1]]
+    return line
+
+
+def _least_squares(rows: Sequence[tuple[float, float]], weights: Sequence[float]) -> tuple[float, float]:
+    """Return base and slope, neither below 0, that bring base * b + slope * s nearest to 1 over all rows (b, s)."""
+    pairs = list(zip(rows, weights, strict=True))
+    bb, bs, ss = (sum(w * row[i] * row[j] for row, w in pairs) for i, j in ((0, 0), (0, 1), (1, 1)))
+    b1, s1 = (sum(w * row[i] for row, w in pairs) for i in (0, 1))
     determinant = bb * ss - bs * bs
     if determinant > 1e-12 * bb * ss:
         base, slope = (b1 * ss - s1 * bs) / determinant, (bb * s1 - bs * b1) / determinant
         if base >= 0 and slope >= 0:
             return base, slope
     alone = (0.0, s1 / ss), (b1 / bb, 0.0)
-    return min(alone, key=lambda line: sum((line[0] * b + line[1] * s - one) ** 2 for b, s, one in rows))
+    return min(alone, key=lambda line: sum(w * (line[0] * b + line[1] * s - 1) ** 2 for (b, s), w in pairs))
 
 
 def lines(points: Sequence[Point]) -> dict[str, Line]:
@@ -247,6 +262,7 @@ def measured(
     budget: float,
     tell: Callable[[str], None] = lambda _: None,
     clock: Clock = "wall_seconds",
+    widths: Sequence[int] = WIDTHS,
 ) -> list[Point]:
     """Run the small models, smallest first, as long as the time allows; raises the error of the first of them."""
     import numpy as np
@@ -257,7 +273,7 @@ def measured(
     ends, last = time.monotonic() + budget, 0.0
     with workspace.scratch() as folder:
         model, inputs = folder / "model.onnx", folder / "x.npy"
-        for width in WIDTHS:
+        for width in widths:
             left, began = ends - time.monotonic(), time.monotonic()
             if points and left < last * _GROWTH:
                 break

@@ -116,3 +116,21 @@ def tamper(course: Course, proven: Proven, *, seed: int, quick: bool) -> tuple[T
     finally:
         shutil.rmtree(stranger.root, ignore_errors=True)
     return tampering.judged(names, result.value)
+
+
+def try_onchain(course: Course, proven: Proven) -> dict[str, int] | None:
+    """Return the gas and the calldata of having the proof checked by a contract; None where no chain here can try.
+
+    Raises Stopped.
+    """
+    place = course.workspace(strings=False)
+    path = place.root / "bundle.balance"
+    proven.bundle.write(path)
+    try:
+        given = {"bundle": str(path), "statement": proven.statement.model_dump(mode="json")}
+        found: dict[str, int] | None = course.run("onchain", place, arguments=given).value
+    finally:
+        shutil.rmtree(place.root, ignore_errors=True)
+    if found is None:
+        del course.stages["onchain"]  # nothing was measured
+    return found

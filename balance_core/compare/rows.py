@@ -9,7 +9,7 @@ from balance_core.compare import facts, metrics
 from balance_core.compare.table import Machine, Row, Table, Uncovered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from balance_core.compare.loading import Results
@@ -31,6 +31,7 @@ def table(results: Results, *, price: metrics.Price | None = None) -> Table:
         )
         rows.append(_row(cell, metrics.View(cell, peers if cell.ranked else (), price)))
     notes = [f"{plain(file.path)} was left out: {plain(file.reason)}" for file in results.unreadable]
+    notes += [note for machine in results.machines.values() for note in _busy(machine, results.cells)]
     if price is not None:
         notes.append(f"costs are at {price.hour:g} {plain(price.currency)} for an hour of the proving machine")
     return Table(
@@ -91,6 +92,17 @@ def _row(cell: Cell, view: metrics.View) -> Row:
         tampered=_tampered(cell),
         notes=tuple(plain(note) for note in cell.notes),
     )
+
+
+def _busy(machine: MachineRecord, cells: tuple[Cell, ...]) -> Iterator[str]:
+    """Yield a warning where other work ran; the harness itself makes a load of about one for each processor."""
+    loads = [cell.environment.load_average for cell in cells if cell.machine == machine.name]
+    busy = [load for load in loads if load > machine.processors + 1]
+    if busy:
+        yield (
+            f"{machine.name} was busy with other work for {len(busy)} of {len(loads)} cells (load average up to "
+            f"{max(busy):.1f} on {machine.processors} processors): an idle machine takes less time"
+        )
 
 
 def _tampered(cell: Cell) -> tuple[int, int]:

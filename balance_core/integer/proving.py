@@ -89,6 +89,7 @@ class IntegerProofBackend(ProofBackend, StatesInputs):
     """The backend's name, as its entry points have it."""
     settings_class = ProvingSettings
     settings: ProvingSettings
+    answers_in_process = True
 
     @property
     def key_binds_weights(self) -> bool:

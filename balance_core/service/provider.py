@@ -194,15 +194,16 @@ class Provider:
                 HTTPStatus.FORBIDDEN, "this key may not ask for proofs", hint="ask with balance_proof=none"
             )
         outputs = wire.wanted(request, [spec.name for spec in self.summary.outputs])
-        answer = self._started.answer(inputs, asked, self._nonces)
+        running, registration = self._started, self.registration
+        answer = running.answer(inputs, asked, self._nonces)
         given = wire.Given(
             receipt=answer.receipt.to_json().decode(),
-            registration=self.registration.registration_id,
+            registration=running.registration_id,
             job=answer.receipt.receipt.job_id,
         )
         response = wire.InferResponse(
-            model_name=self.registration.name,
-            model_version=str(self.registration.version),
+            model_name=registration.name,
+            model_version=str(registration.version),
             id=request.id,
             parameters=wire.as_parameters(given),
             outputs=[],

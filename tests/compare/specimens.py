@@ -134,7 +134,13 @@ def mnist(on: str = "two-cores") -> list[Cell]:
             memory = 100 * (width / 16) ** 0.5
             stages = {"setup": {"samples": samples(took, 90)}, "prove": {"samples": samples(took, memory)},
                       "verify": {"samples": samples(0.02, 60)}}  # fmt: skip
-            cells.append(cell(f"ladder-{width}", backend, macs=width**2, family="ladder", stages=stages, on=on))
+            estimate = {
+                "setup_seconds": took * 0.8,
+                "prove_seconds": took * 1.15,
+                "memory_bytes": int(memory) * 2**20,
+            }
+            cells.append(cell(f"ladder-{width}", backend, macs=width**2, family="ladder", stages=stages, on=on,
+                              estimate=estimate))  # fmt: skip
     return cells
 
 

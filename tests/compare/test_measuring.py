@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's hi
 TIME = Path("/usr/bin/time")
 TIMED = """#!/bin/sh
 # The arguments are those of a worker: -P -m MODULE REPORTS PARENT STAGE PLUGIN; its parent is now `time`.
-exec {time} -o {note} -f "%e %U %S" sh -c 'exec {python} -P -m balance_core.worker "$0" "$PPID" "$1" "$2"' "$4" "$6" "$7"
+run='exec {python} -P -m balance_core.worker "$0" "$PPID" "$1" "$2"'
+exec {time} -o {note} -f "%e %U %S" sh -c "$run" "$4" "$6" "$7"
 """
 
 
@@ -58,7 +59,10 @@ def test_memory_is_the_kernels_high_water_mark(measured, tmp_path, below, large_
 @pytest.mark.bench
 @pytest.mark.skipif(not TIME.exists(), reason="there is no /usr/bin/time")
 def test_seconds_are_those_of_time_around_the_same_worker(measured, tmp_path, monkeypatch, capsys):
-    """Wall seconds as they stand; processor seconds without those of starting Python, as an empty stage shows them."""
+    """Wall seconds as they stand; of the processor's, `time` counts the start of Python and the supervisor's looks too.
+
+    The former are told by an empty stage, and the latter are more on a machine that is busy with other work.
+    """
     note = tmp_path / "time"
     wrapper = tmp_path / "timed"
     wrapper.write_text(TIMED.format(time=TIME, note=note, python=sys.executable))
@@ -72,8 +76,8 @@ def test_seconds_are_those_of_time_around_the_same_worker(measured, tmp_path, mo
     with capsys.disabled():
         print(  # noqa: T201 - what a benchmark finds is to be seen
             f"\nwall {sample.wall_seconds:.2f} s, time says {wall:.2f} s ({sample.wall_seconds / wall - 1:+.2%}); "
-            f"processor {sample.cpu_seconds:.2f} s, time says {sum(processor):.2f} s and {sum(starting):.2f} s to start "
-            f"({sample.cpu_seconds / spent - 1:+.2%})"
+            f"processor {sample.cpu_seconds:.2f} s, time says {sum(processor):.2f} s, of which {sum(starting):.2f} s "
+            f"to start ({sample.cpu_seconds / spent - 1:+.2%})"
         )
     assert sample.wall_seconds == pytest.approx(wall, rel=0.03)
-    assert sample.cpu_seconds == pytest.approx(spent, rel=0.03)
+    assert sample.cpu_seconds == pytest.approx(spent, rel=0.05)

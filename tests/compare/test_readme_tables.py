@@ -35,8 +35,8 @@ def test_tables_are_written_between_their_markers(tool, results):
     assert after.startswith("# A page\n\nbefore\n")
     assert after.endswith("\nafter\n")
     assert "\nbetween\n" in after
-    assert "| model | ezkl | giza\\_orion | zkml\\_halo2 | integer |" in after
-    assert "| mnist\\_cnn | zkml\\_halo2 | **500 ms** | **590 ms** |" in after
+    assert "| model | ezkl | giza_orion | zkml_halo2 | integer |" in after
+    assert "| mnist_cnn | zkml_halo2 | **500 ms** | **590 ms** |" in after
 
 
 def test_writing_twice_changes_nothing(tool, results):

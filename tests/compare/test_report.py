@@ -274,3 +274,23 @@ def test_without_its_libraries_the_page_says_what_to_install(folder, tmp_path, m
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert run(folder, "-o", tmp_path / "page.html") == 5
     assert "pip install 'balance-core[compare]'" in capsys.readouterr().err
+
+
+def test_estimates_are_scored_after_a_fit_too(table):
+    for score in view.scores(table):
+        assert len(score.fitted) == len(score.errors)  # every specimen's machine has other models
+    prove = next(score for score in view.scores(table) if score.backend == "ezkl" and "prove" in score.metric.name)
+    assert prove.fitted_median < prove.median  # specimens are off by a constant factor, apart from the ladder's
+
+
+def test_a_busy_machine_is_told():
+    one = cell("mnist_mlp", "ezkl")
+    busy = one.environment.model_copy(update={"load_average": 9.0})
+    results = loading.Results({"two-cores": specimens.machine()}, (one.model_copy(update={"environment": busy}),))
+    assert any("busy with other work for 1 of 1 cells" in note for note in rows.table(results).notes)
+    assert not rows.table(loading.Results({"two-cores": specimens.machine()}, (one,))).notes
+
+
+def test_markdown_leaves_names_as_they_are():
+    assert text._escape("mnist_mlp on zkml_halo2") == "mnist_mlp on zkml_halo2"
+    assert text._escape("_em_ *b* <i>|`") == "\\_em\\_ \\*b\\* \\<i\\>\\|\\`"

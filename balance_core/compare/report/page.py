@@ -99,7 +99,8 @@ def _context(table: Table) -> dict[str, Any]:
                       "texts": [show(row.get(metric.name), metric.unit) for metric in unsound_columns]}
                      for row in table.unranked],
         "scores": [{"backend": score.backend, "label": score.metric.label, "cells": len(score.errors),
-                    "median": show(score.median, "share"), "largest": show(max(score.errors), "share")}
+                    "median": show(score.median, "share"), "largest": show(max(score.errors), "share"),
+                    "fitted": show(score.fitted_median, "share")}
                    for score in view.scores(table)],
         "method": [" ".join(text.split()) for text in METHOD],
         "metrics": used,

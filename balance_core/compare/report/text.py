@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from balance_core.compare.table import Row, Table
 
 FORMAT_VERSION = 1
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+"""What Markdown acts upon; an underscore within a word it does not."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a text that begins so for a formula."""
 _MARKDOWN = ("setup_seconds", "prove_seconds", "verify_seconds", "memory_bytes", "proof_bytes", "verify_gas",
@@ -137,7 +138,8 @@ def json_text(table: Table) -> str:
         "machines": [{"name": machine.name, "facts": dict(machine.facts)} for machine in table.machines],
         "rows": [_row(row) for row in table.rows],
         "estimates": [{"backend": score.backend, "metric": score.metric.name, "cells": len(score.errors),
-                       "median_error": score.median, "largest_error": max(score.errors)}
+                       "median_error": score.median, "largest_error": max(score.errors),
+                       "fitted_median_error": score.fitted_median}
                       for score in view.scores(table)],
         "notes": list(table.notes),
     }  # fmt: skip

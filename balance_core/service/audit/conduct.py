@@ -36,7 +36,8 @@ _AT_ONCE = 8
 _GROUP = 512
 _BATCH = 16
 """Proofs that are worth a process to check them while others are still being made."""
-_POLL_SECONDS = 0.25
+_POLL_SECONDS, _POLL_SHARE, _POLL_MOST_SECONDS = 0.25, 0.03, 5.0
+"""How often the provider is asked: less and less, so that the last proof waits for a small part of the whole."""
 _STALLED_SECONDS = 900.0
 """How long a provider may go without a further proof before it counts as one that will not prove."""
 
@@ -150,12 +151,12 @@ def _collect(
 ) -> Steps[None]:
     """Fetch proofs as they are made, and check them while others still are."""
     left = set(drawn)
-    latest = time.monotonic()
+    began = latest = time.monotonic()
     while left and time.monotonic() - latest < terms.stalled_seconds:
         try:
             jobs = yield from _state(consumer, auditor)
         except (Busy, ProviderError):
-            yield Pause(_POLL_SECONDS)
+            yield Pause(_pause(began))
             continue
         made = [job for job in jobs if job.sample in left and job.bundle is not None]
         given_up = {job.sample for job in jobs if job.state in ENDED and job.bundle is None}
@@ -169,10 +170,14 @@ def _collect(
             _tell(terms, "proven", len(drawn) - len(left), len(drawn))
         left -= given_up
         if left and len(proofs.waiting) < _BATCH:
-            yield Pause(_POLL_SECONDS)
+            yield Pause(_pause(began))
         else:
             yield from _check(consumer, proofs)
     yield from _check(consumer, proofs)
+
+
+def _pause(began: float) -> float:
+    return min(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - began)), _POLL_MOST_SECONDS)
 
 
 def _check(consumer: Consumer, proofs: _Proofs) -> Steps[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -51,13 +52,8 @@ class Halo2Verifier(Verifier, OpensInputs):
 
     @override
     def setup_trust(self, key: VerifyingKey) -> SetupTrust:
-        from balance_core.srs import Parameters
-
         native_key, _ = _parts(key)
-        try:
-            return Parameters.of_cut(native.parameters(native_key)).setup_trust
-        except ConfigError as error:
-            raise InvalidProof(f"the verifying key is broken: {error.message}") from error
+        return _trust(native_key)
 
     @override
     def verify(self, key: VerifyingKey, commitment: ModelCommitment | None, proof: Proof) -> tuple[Statement, ...]:
@@ -100,6 +96,17 @@ class Halo2Verifier(Verifier, OpensInputs):
 def _hidden(interface: Interface, commitments: bytes) -> tuple[HiddenTensor, ...]:
     """Return all inputs behind the commitments, which hold them together."""
     return tuple(port.hidden(HIDING, commitments) for port in interface.inputs)
+
+
+@lru_cache(maxsize=4)
+def _trust(native_key: bytes) -> SetupTrust:
+    """Judge a key's parameters, once for all proofs under it: checking their points costs half as much as a proof."""
+    from balance_core.srs import Parameters
+
+    try:
+        return Parameters.of_cut(native.parameters(native_key)).setup_trust
+    except ConfigError as error:
+        raise InvalidProof(f"the verifying key is broken: {error.message}") from error
 
 
 def _parts(key: VerifyingKey) -> tuple[bytes, bytes]:

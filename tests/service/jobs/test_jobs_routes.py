@@ -86,6 +86,16 @@ def test_a_cancelled_job_ends_the_stream_of_whoever_follows_it(accepting):
     assert accepting.client.delete(f"/v1/jobs/{job_id}").json()["state"] == "cancelled"
 
 
+def test_a_failure_is_told_by_its_kind_and_not_by_what_it_says_of_the_provider(accepting):
+    job_id = asked(accepting)
+    queue = accepting.provider.queue
+    (lease,) = [one for one in queue.lease("w", 30, None, most=99) if one.job_id == job_id]
+    lease.failed("ToolFailed: see /home/provider/logs", retry=False)
+    assert accepting.client.get(f"/v1/jobs/{job_id}").json()["reason"] == "ToolFailed"
+    assert told(accepting.client, job_id)[-1]["text"] == "ToolFailed"
+    assert queue.job(job_id).reason == "ToolFailed: see /home/provider/logs"
+
+
 @pytest.mark.parametrize("verb", ["get", "delete"])
 @pytest.mark.parametrize(
     ("path", "status"),
