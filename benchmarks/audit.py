@@ -44,7 +44,6 @@ def main() -> None:
 def _measure(given: argparse.Namespace) -> None:
     from balance_core.provider import EXAMPLE
     from balance_core.service import Client, Provider, listening
-    from balance_core.service.audit.conduct import Terms, conduct
     from balance_core.service.audit.samples import read_test_set
 
     model = given.model or EXAMPLE / "mnist_mlp.onnx"
@@ -60,7 +59,7 @@ def _measure(given: argparse.Namespace) -> None:
         file: list[Any] = []
 
         def audit() -> None:
-            file.append(client.carry_out(conduct(client.consumer, batch, labels[: given.samples], Terms())))
+            file.append(client.audit(batch, labels[: given.samples]))
 
         took = _timed("audit", audit, given.samples)
     report = file[0].report

@@ -27,6 +27,10 @@ class AuditGroup(typer.core.TyperGroup):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; an address means `run`."""
+        return super().get_command(ctx, "run" if "://" in cmd_name else cmd_name)
+
 
 app = typer.Typer(
     cls=AuditGroup,
@@ -85,7 +89,7 @@ def run(
     it. A provider that does not prove what is drawn counts as caught.
     """
     from balance_core.errors import ConfigError
-    from balance_core.service.audit.conduct import Terms, conduct
+    from balance_core.service.audit.conduct import AuditTerms
     from balance_core.service.audit.metrics import Metric
     from balance_core.service.audit.samples import read_test_set
 
@@ -95,7 +99,7 @@ def run(
         raise ConfigError("--sample and --all contradict each other")
     if publish and storage == "none":
         raise ConfigError("there is no storage to publish to", hint="for example --storage local, or --storage ipfs")
-    terms = Terms(
+    terms = AuditTerms(
         drawn=sample,
         metric=Metric(name=metric, tolerance=tolerance, output=output),
         confidence=confidence,
@@ -115,7 +119,7 @@ def run(
     ) as client:
         client.pin()
         batch, right = read_test_set(inputs, client.consumer.inputs, labels)
-        file = client.carry_out(conduct(client.consumer, batch, right, terms))
+        file = client.audit(batch, right, terms)
         address = _published(file, client.consumer.storage) if publish else None
     if out is not None:
         _write(file, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,7 +112,7 @@ def serve(
     )
     write_logs()
     listening = Listening.of(provider, place, keys)  # before the long work: a port that is taken is noticed at once
-    with provider:
+    with closing(listening), provider:
         _announce(provider, listening, place, keys, json=json)
         listening.run()
 

@@ -168,6 +168,7 @@ class Counsel:
     def _weigh(self, name: str, plugin: type[ProofBackend], support: Support) -> Iterator[Option | Dropped]:
         """Yield one answer for each choice of settings that was measured here, or one by the estimate."""
         own = [row for row in self._stored() if row.backend == name and row.version == plugin.version]
+        own = [row for row in own if not row.ok or self._hides_enough(row)]
         here = [row for row in own if row.machine == self.machine]
         failed = tuple(
             f"here it ended as {row.status.replace('_', ' ')}{f' at {row.stage}' if row.stage else ''}: {row.reason}"
@@ -181,6 +182,10 @@ class Counsel:
         if not any(row.ok for row in here):
             costs, basis = _expected(name, plugin, support)
             yield self._judged(Option(name, "", basis, costs, (*failed, *elsewhere)))
+
+    def _hides_enough(self, row: Row) -> bool:
+        """Whether what was measured hid all that is to be hidden: a backend that can does not always."""
+        return all(what in row.hidden for need, what in _HIDDEN.items() if need in self.needs.properties)
 
     def _stored(self) -> Iterator[Row]:
         known = self._converted.summary.model_id if self._converted else ""
@@ -203,6 +208,7 @@ class Counsel:
         return Option(option.backend, option.settings, option.basis, option.costs, tuple(notes))
 
 
+_HIDDEN = {"private_input": "inputs", "private_weights": "weights"}
 _FIGURES = ("setup_seconds", "prove_seconds", "memory_bytes", "top1_agreement")
 _LIMITED = {
     "setup_seconds": ("s", "its setup"),

@@ -217,6 +217,8 @@ class Measured:
             proofs_of = {"proven": (*self._faithfulness.proven, index), "proven_fraction": proven.covered}
             self._faithfulness = self._faithfulness.model_copy(update=proofs_of)
         if any(isinstance(tensor, HiddenTensor) for tensor in proven.statement.inputs):
+            if "inputs" not in self._hidden:
+                self._notes.append("its proofs hide the inputs: that they are those asked was not compared")
             self._hidden = tuple(sorted({"inputs", *self._hidden}))
         bytes_of = {"proof": len(proven.bundle.proof.data), "bundle": len(proven.bundle.to_bytes())}
         largest = {name: max(size, getattr(self._sizes, name) or 0) for name, size in bytes_of.items()}

@@ -54,12 +54,13 @@ def prove(
 ) -> Proven:
     """Prove the answer to one input under a fresh context; raises Stopped, and Refusal for what is not believed."""
     context = os.urandom(32)
+    blind = os.urandom(32).hex() if backend.record.capabilities.private_input else None
     result = course.run(
         "prove",
         made.workspace,
         repeat=repeat,
         blobs={**made.blobs, "samples": copied(subject.workspace, made.workspace, subject.inputs)},
-        arguments={"index": index, "context": context.hex()},
+        arguments={"index": index, "context": context.hex(), "blind": blind},
     )
     proof = Proof(made.circuit.backend, made.workspace.blob(result.blobs["proof"]).read_bytes())
     bundle = Bundle(made.signed, made.key, made.commitment, proof)

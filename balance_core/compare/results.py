@@ -122,7 +122,7 @@ class BackendRecord(Record):
     licence: str = ""
     """Of the plugin's distribution. What it drives may have another: `capabilities.tool_licence`."""
     capabilities: Capabilities
-    """Proof system, field, security under each assumption, zero-knowledge, post-quantum ... as declared."""
+    """Proof system, field, security under each assumption, zero-knowledge ... as it promises under these settings."""
 
 
 class Conditions(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def _group(cell: Cell) -> tuple[object, ...]:
 
 
 def typed(settings: Mapping[str, Any]) -> str:
-    """Return settings as they are typed on the command line."""
-    return " ".join(f"-o {plain(key, 60)}={plain(_text(value), 60)}" for key, value in sorted(settings.items()))
+    """Return settings as they are typed on the command line, safe to type: results can be a stranger's."""
+    words = (shlex.quote(f"{plain(key, 60)}={plain(_text(value), 60)}") for key, value in sorted(settings.items()))
+    return " ".join(f"-o {word}" for word in words)
 
 
 def _text(value: Any) -> str:
@@ -90,6 +92,7 @@ def _row(cell: Cell, view: metrics.View) -> Row:
         key=cell.path,
         group=repr(_group(cell)),
         tampered=_tampered(cell),
+        hidden=tuple(cell.hidden),
         notes=tuple(plain(note) for note in cell.notes),
     )
 

@@ -64,6 +64,7 @@ class Place:
 
     def bound(self) -> socket.socket:
         """Return a socket that listens there; raises ConfigError where that cannot be."""
+        made = None
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
             # With the protocol named, asyncio turns Nagle's algorithm off; else answers wait for acknowledgements.
@@ -72,6 +73,8 @@ class Place:
             made.bind(found[4])
             made.listen(1024)
         except OSError as error:
+            if made is not None:
+                made.close()
             raise ConfigError(
                 f"{self.host}:{self.port} cannot be listened on: {error.strerror}", hint="choose another --port"
             ) from error
@@ -118,6 +121,10 @@ class Listening:
         """Serve until a signal ends it."""
         self._server.run(sockets=[self._socket])
 
+    def close(self) -> None:
+        """Give the address back."""
+        self._socket.close()
+
     def __enter__(self) -> str:
         """Serve in a thread, and return the URL once it answers."""
         self._thread = threading.Thread(target=self.run, name="listening", daemon=True)
@@ -134,7 +141,7 @@ class Listening:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_GRACE_SECONDS + 5)
-        self._socket.close()
+        self.close()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -112,6 +113,25 @@ def test_a_failure_on_this_machine_is_told(capsys, tmp_path, model_id):
     _, found = advise(capsys, "--results", str(stored(tmp_path, model_id, failed)))
     (option,) = [one for one in found["options"] if one["backend"] == "zkml_halo2"]
     assert any("8 GiB were not enough" in note for note in option["notes"])
+
+
+def test_what_was_measured_in_the_open_says_nothing_of_hiding(capsys, tmp_path, model_id):
+    need("zkml_halo2")
+    open_one = specimens.cell("mnist_mlp", "zkml_halo2", settings={"weights": "public"})
+    hidden = specimens.cell("mnist_mlp", "zkml_halo2", hidden=["weights"])
+    for cell, basis in ((open_one, ESTIMATED), (hidden, MEASURED)):
+        folder = stored(tmp_path / basis.replace(" ", ""), model_id, cell)
+        _, found = advise(capsys, "--results", str(folder), "--needs", "private_weights")
+        (option,) = [one for one in found["options"] if one["backend"] == "zkml_halo2"]
+        assert option["basis"] == basis
+
+
+def test_settings_of_strange_results_are_safe_to_type(capsys, tmp_path, model_id):
+    need("zkml_halo2")
+    strange = specimens.cell("mnist_mlp", "zkml_halo2", settings={"a": "$(touch owned); `id`"})
+    _, found = advise(capsys, "--results", str(stored(tmp_path, model_id, strange)))
+    (option,) = [one for one in found["options"] if one["backend"] == "zkml_halo2"]
+    assert shlex.split(option["command"])[-1] == "a=$(touch owned); `id`"
 
 
 def test_results_of_another_model_say_nothing(capsys, tmp_path):

@@ -59,7 +59,7 @@ def test_memory_is_the_kernels_high_water_mark(measured, tmp_path, below, large_
 @pytest.mark.bench
 @pytest.mark.skipif(not TIME.exists(), reason="there is no /usr/bin/time")
 def test_seconds_are_those_of_time_around_the_same_worker(measured, tmp_path, monkeypatch, capsys):
-    """Wall seconds as they stand; of the processor's, `time` counts the start of Python and the supervisor's looks too.
+    """Wall seconds as they stand; of the processor's, `time` counts Python's start and the supervisor's looks too.
 
     The former are told by an empty stage, and the latter are more on a machine that is busy with other work.
     """

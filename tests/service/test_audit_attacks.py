@@ -312,6 +312,34 @@ def test_files_that_were_packed_otherwise_are_refused(file):
             AuditFile.from_bytes(forged)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'[["x","float32",[1,4]]]',
+        b'[["x","O",[1,4]]]',
+        b'[["x","float32",[-1]]]',
+        b'[["x","float32",[9223372036854775807,9223372036854775807]]]',
+        b'[["x",null,[1,4]]]',
+        b'{"x":1}',
+        b"null",
+        b"\xff",
+    ],
+)
+def test_inputs_that_cannot_be_read_are_refused(file, header):
+    members = dict(zip_form.decode(file.to_bytes(), max_members=1000))
+    name = next(name for name in members if name.startswith("inputs/"))
+    members[name] = len(header).to_bytes(4, "big") + header + b"\0" * 12
+    with pytest.raises(ConfigError):
+        AuditFile.from_bytes(zip_form.encode(list(members.items())))
+
+
+def test_an_input_that_is_no_number_is_refused(file):
+    sample = next(iter(file.evidence.proofs))
+    inputs = {name: array * np.float32(np.nan) for name, array in file.evidence.inputs[sample].items()}
+    refused(altered(file, inputs={**file.evidence.inputs, sample: inputs}), "not the one that was asked")
+
+
 def test_no_byte_of_a_file_can_be_flipped(file):
     data = file.to_bytes()
     random = np.random.default_rng(3)

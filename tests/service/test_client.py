@@ -66,7 +66,7 @@ def forging(desk, change):
 
 def resigned(desk, **changes):
     def change(signed):
-        fields = {**signed.receipt.__dict__, **changes}
+        fields = {name: getattr(signed.receipt, name) for name in type(signed.receipt).model_fields} | changes
         if "nonce" in changes:
             fields["context"] = context_of(changes["nonce"], fields["registration_id"])
         return sign_receipt(desk.signer, type(signed.receipt).model_validate(fields))
@@ -181,6 +181,31 @@ def test_numbers_beside_the_receipt_are_compared_with_it(desk):
     desk.hooks[INFER] = hook
     with client_of(desk) as client, pytest.raises(InvalidProof, match="not what the receipt says"):
         client.ask(X)
+
+
+def test_numbers_that_no_double_holds_are_refused(desk):
+    def huge(signed):
+        outputs = tuple(one.model_copy(update={"numerator": 10**400}) for one in signed.receipt.outputs)
+        return sign_receipt(desk.signer, signed.receipt.model_copy(update={"outputs": outputs}))
+
+    desk.hooks[INFER] = lambda *_: _without_outputs(desk.told(desk.receipts[list(desk.receipts)[-1]]), huge, desk)
+    with client_of(desk) as client, pytest.raises(InvalidProof, match="too large"):
+        client.ask(X)
+
+
+def _without_outputs(response, change, desk):
+    """Return the answer with a changed receipt, and no numbers beside it."""
+    document = json.loads(response.content)
+    document["outputs"] = []
+    document["parameters"]["balance_receipt"] = change(desk.receipts[list(desk.receipts)[-1]]).to_json().decode()
+    return httpx.Response(200, json=document)
+
+
+def test_an_answer_says_whether_its_input_was_bound_here(desk, home):
+    with client_of(desk) as client:
+        assert client.ask(X).bound
+    with client_of(Desk(home, gives_parts=False)) as client:
+        assert not client.ask(X).bound
 
 
 def test_a_false_answer_is_caught_by_its_proof(home):

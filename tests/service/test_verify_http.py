@@ -18,6 +18,7 @@ from balance_core.service.auth import KeyRing, Scope
 from balance_core.service.serving import Listening, Place
 from balance_core.service.validator.app import ValidatorService
 
+from . import live
 from .validating import Yard
 
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -243,6 +244,24 @@ def test_it_really_listens_and_answers_while_it_validates(yard, registration):
             assert forged.status_code == 421
             validator.stop()
             work.join()
+
+
+def test_a_provider_verifies_for_others_too(tmp_path):
+    with live.serving(tmp_path) as served:
+        answer = served.provider.infer(live.X, proof="now")
+        deadline = time.monotonic() + 60
+        while served.provider.queue.job(answer.job.job_id).bundle is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        address = served.provider.queue.job(answer.job.job_id).bundle
+        bundle = served.client.get(f"/v1/bundles/{address}").content
+        verdict = ask(served.client, bundle).json()
+        assert (verdict["valid"], verdict["judgement"]["vouched_by"][0]["chain"]) == (True, "ledger")
+        assert verdict["judgement"]["statements"][0]["context"] == answer.receipt.receipt.context
+        assert served.client.post("/v1/verify", json={"cid": address}).json()["valid"] is True
+        broken = bytearray(bundle)
+        broken[len(bundle) // 2] ^= 1
+        assert ask(served.client, bytes(broken)).json()["valid"] is False
 
 
 def test_the_command_line_runs_a_validator_and_shows_how_it_stands(yard, registration, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from balance_core.errors import BlobNotFound, Busy, ConfigError, InvalidProof, Rejected
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_AUDITS = 10_000
 """How many audits are kept; older ones make room."""
+_LEFT_SECONDS = 86400.0
+"""After which an audit that its consumer did not go on with may be dropped."""
 _MAX_BYTES = 2**25
 
 
@@ -184,13 +187,13 @@ class AuditHost:
         write_whole(self._folder / f"{kept.accepted.acceptance.audit_id}.json", kept.to_json(), mode=0o600)
 
     def _make_room(self) -> None:
-        """Drop the oldest audits that are over; raises Busy where all that are kept still go on."""
+        """Drop an audit that is over, or that was left lying; raises Busy where all that are kept still go on."""
         kept = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         if len(kept) < MAX_AUDITS:
             return
         for path in kept:
             found = self._read(path.stem)
-            if found.revealed is not None:
+            if found.revealed is not None or time.time() - path.stat().st_mtime > _LEFT_SECONDS:
                 (self._folder / f"{found.plan.plan.digest}.plan").unlink(missing_ok=True)
                 path.unlink()
                 return

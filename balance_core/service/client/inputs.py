@@ -9,6 +9,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_core import canonical
 from balance_core.errors import InvalidProof
 from balance_core.integer import interface
@@ -17,8 +19,6 @@ from balance_core.records import HiddenTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     from balance_core.records import Statement, Tensor, VerifyingKey
 
@@ -63,6 +63,8 @@ def _check_nearest(tensor: Tensor, array: np.ndarray) -> None:
     """Raise InvalidProof unless each integer is one that lies nearest to the number sent."""
     if tensor.shape != array.shape:
         raise InvalidProof(f"the proof's input {tensor.name!r} has the shape {tensor.shape}, {array.shape} was sent")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidProof(f"the input {tensor.name!r} holds NaN or infinity, for which no proof's number stands")
     half = tensor.scale / 2
     for integer, sent in zip(tensor.integers, array.reshape(-1).tolist(), strict=True):
         if abs((integer - tensor.zero_point) * tensor.scale - Fraction(sent)) > half:
