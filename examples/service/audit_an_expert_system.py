@@ -16,9 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from balance_core.model.inputs import as_batch
-from balance_core.service import Client, Provider, listening
-from balance_core.service.audit.conduct import Terms, conduct
+from balance_core.service import AuditTerms, Client, Provider, listening
 from balance_core.service.audit.metrics import Metric
 
 HOME, DOCTOR = 0, 1
@@ -42,11 +40,9 @@ def main(backend: str) -> None:
         listening(provider) as url,
         Client(url) as client,
     ):
-        client.pin()
-        batch = as_batch(inputs, client.consumer.inputs)
         metric = Metric(name="equal", output="decision")
         print(f"A consumer audits it with {len(decided)} cases, and has all answers proven.")
-        file = client.carry_out(conduct(client.consumer, batch, decided, Terms(metric=metric)))
+        file = client.audit(inputs, decided, AuditTerms(metric=metric))
 
     report = file.report
     print(f"  {report.proven} of {report.samples} decisions are proven to be those of the registered rules")

@@ -18,11 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from balance_core.model.inputs import as_batch
 from balance_core.provider import EXAMPLE
-from balance_core.service import Client, Provider, listening
+from balance_core.service import AuditTerms, Client, Provider, listening
 from balance_core.service.audit.check import check_file
-from balance_core.service.audit.conduct import Terms, conduct
 from balance_core.service.client.checking import Checker
 
 SAMPLES, DRAWN, LAZY = 40, 20, 0.2
@@ -47,8 +45,7 @@ class Lazy:
 def main(backend: str) -> None:
     """Serve lazily, audit, and let somebody else check the audit."""
     digits = np.load(EXAMPLE / "digits.npz")
-    images = digits[next(iter(digits.files))][:SAMPLES].astype(np.float32)
-    labels = np.zeros(SAMPLES)  # what is right does not matter here: the proofs are about what was computed
+    images, labels = digits["x"][:SAMPLES], digits["y"][:SAMPLES]
 
     with (
         Provider(EXAMPLE / "mnist_mlp.onnx", samples=images, backend=backend) as provider,
@@ -59,10 +56,8 @@ def main(backend: str) -> None:
         print(f"A provider answers by {backend}, and is lazy in about {LAZY:.0%} of the cases.")
 
         with Client(url) as client:
-            client.pin()
-            batch = as_batch(images, client.consumer.inputs)
             print(f"A consumer has {SAMPLES} samples answered, and then {DRAWN} answers proven, drawn by lot.")
-            file = client.carry_out(conduct(client.consumer, batch, labels, Terms(drawn=DRAWN)))
+            file = client.audit(images, labels, AuditTerms(drawn=DRAWN))
         running.answerers = lazy.honest
 
     report = file.report

@@ -24,9 +24,7 @@ from balance_core.service import Client, Provider, listening
 
 def main(backend: str) -> None:
     """Serve, ask three times, and have one answer proven."""
-    digits = np.load(EXAMPLE / "digits.npz")
-    name = next(iter(digits.files))
-    images = digits[name][:16].astype(np.float32)
+    images = np.load(EXAMPLE / "digits.npz")["x"][:16]
 
     print(f"The provider registers a model with the backend {backend}.")
     with (
