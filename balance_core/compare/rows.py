@@ -39,6 +39,7 @@ def table(results: Results, *, price: metrics.Price | None = None) -> Table:
         rows=tuple(sorted(rows, key=lambda row: (row.machine, row.size or 0, row.model, row.backend, row.settings))),
         machines=tuple(_machine(machine, results.cells) for machine in results.machines.values()),
         notes=tuple(notes),
+        currency=plain(price.currency, 12) if price is not None else "",
     )
 
 

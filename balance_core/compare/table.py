@@ -98,6 +98,8 @@ class Table:
     machines: tuple[Machine, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know of how the results came about."""
+    currency: str = ""
+    """What figures of money are counted in."""
 
     @property
     def models(self) -> tuple[str, ...]:

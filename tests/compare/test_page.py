@@ -230,6 +230,7 @@ def test_it_prints_on_paper(browser, address, screenshots):
         visit.page.emulate_media(media="print")
         assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not visit.page.locator(".controls").is_visible()
+        assert visit.page.locator("#matrix thead").get_by_text("Cost of 1,000 (USD)", exact=True).is_visible()
         visit.page.pdf(path=screenshots / "page.pdf", prefer_css_page_size=True)
         visit.page.screenshot(path=screenshots / "page-print.png", full_page=True)
         content, window = visit.width()

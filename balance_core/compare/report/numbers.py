@@ -22,7 +22,7 @@ def show(value: float | None, unit: str) -> str:
         for bound, factor, name in _SCALES[unit]:
             if abs(value) < bound:
                 return f"{_trim(value / factor)} {name}".rstrip()
-    return f"{_trim(value)} {unit}".rstrip()
+    return _trim(value) if unit == "money" else f"{_trim(value)} {unit}".rstrip()
 
 
 def _trim(value: float) -> str:

@@ -71,7 +71,12 @@ def _context(table: Table) -> dict[str, Any]:
     look = plots.Look.of(table)
     used = [metric for metric in METRICS if any(metric.name in row.values for row in table.rows if row.sound)]
     columns = [
-        {"metric": metric, "style": "" if metric.name in MAIN else f"extra g-{metric.group}"} for metric in used
+        {
+            "metric": metric,
+            "label": f"{metric.label} ({table.currency})" if metric.unit == "money" else metric.label,
+            "style": "" if metric.name in MAIN else f"extra g-{metric.group}",
+        }
+        for metric in used
     ]
     hidden = {metric.group for metric in used if metric.name not in MAIN}
     sound = [row for row in table.rows if row.sound]
