@@ -124,7 +124,8 @@ class Running:
         nonce = asked.nonce or os.urandom(32).hex()
         context = context_of(nonce, self.registration_id)
         proof = asked.proof or self.provider.settings.proof
-        earlier = nonces.claim(context, sha256)
+        known = nonces.claim(context, sha256)
+        earlier = self.queue.receipt(known) if known is not None else None
         if earlier is not None and earlier.receipt.proof == proof:
             job = self.queue.job(earlier.receipt.job_id) if earlier.receipt.job_id else None
             return self._given(earlier, job)
@@ -153,7 +154,7 @@ class Running:
         except BaseException:
             nonces.release(context)
             raise
-        nonces.settle(context, signed)
+        nonces.settle(context, signed.receipt_id)
         return self._given(signed, job)
 
     def _admit(self, asked: wire.Asked) -> None:
