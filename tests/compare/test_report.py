@@ -12,7 +12,7 @@ from rich.console import Console
 from balance_core import cli
 from balance_core.compare import loading, rows
 from balance_core.compare.metrics import Price
-from balance_core.compare.report import page, plots, terminal, text, view
+from balance_core.compare.report import axes, page, terminal, text, view
 from tests.compare import specimens
 from tests.compare.specimens import cell, unfinished
 
@@ -228,7 +228,7 @@ def test_extreme_figures_break_no_drawing(tmp_path):
 @pytest.mark.parametrize("unit", ["s", "B", "count", "", "gas"])
 def test_axes_have_few_round_ticks(unit):
     for low, high in ((0.001, 0.01), (0.5, 200), (1, 1e9), (3e7, 4e10)):
-        assert len(plots.round_numbers(low, high, unit)) <= 5
+        assert len(axes.round_numbers(low, high, unit)) <= 5
 
 
 def run(*arguments):
