@@ -258,6 +258,12 @@ def test_the_command_prints_tables(folder, capsys):
     assert any("cost_per_1000" in row["values"] for row in read["rows"])
 
 
+@pytest.mark.parametrize("price", ["nan", "inf", "1e308"])
+def test_a_price_that_is_no_number_breaks_nothing(price, folder, capsys):
+    assert run(folder, "--json", "--price", price) == (0 if price == "1e308" else 2)
+    capsys.readouterr()
+
+
 def test_damaged_results_are_named_and_the_rest_is_shown(tmp_path, capsys):
     specimens.store(tmp_path, [cell("mnist_mlp", "ezkl"), cell("lenet5", "ezkl")])
     place = next(tmp_path.glob("two-cores/lenet5-*/*.json"))
