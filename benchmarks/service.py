@@ -2,8 +2,8 @@
 
 The bare server is FastAPI and uvicorn as well; it runs the float model in onnxruntime and writes one row to SQLite,
 on the disk before it answers (WAL, synchronous=FULL). The provider quantises, runs the integer model, signs a
-receipt and keeps it, and, by default, keeps the input, encrypted. One client asks both in turns, since machines drift;
-then 16 clients ask each. Bar: the provider's median at most twice the bare server's.
+receipt and keeps it, and, by default, keeps the input, encrypted. One client asks both in turns, since machines
+drift; then 16 clients ask each. Bar: the provider's median at most twice the bare server's.
 
     python benchmarks/service.py [--requests 400] [--backend integer] [--binary]
 """
