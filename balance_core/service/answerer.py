@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,11 @@ class Holder:
         from balance_core.work import LocalJob
         from balance_core.workspace import Workspace
 
+        class Remembering(LocalJob):
+            """Looks for each blob once; the workspace's blobs stay what they are."""
+
+            path = cache(LocalJob.path)
+
         workspace = Workspace(Path(order["workspace"]))
         preparation = Preparation.from_value(order["preparation"])
         registry.load("backends", preparation.backend).warm_up("execute")
@@ -146,7 +152,7 @@ class Holder:
         self._opening = Opening()
         if preparation.opening is not None:
             self._opening = Opening.from_json(workspace.blob(preparation.opening).read_bytes())
-        self._job = LocalJob(workspace, scratch, threads=order["threads"], memory_bytes=None, report=_no_progress)
+        self._job = Remembering(workspace, scratch, threads=order["threads"], memory_bytes=None, report=_no_progress)
         with contextlib.suppress(Exception):  # a first answer reads what later ones have at hand
             self.answer(zeros(preparation))
 
