@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balance_core.service.jobs.leases import Lease
+from balance_core.service.jobs.lease import Lease
 from balance_core.service.jobs.orders import Event, Job, JobState, Order, QueueLimits, Terms
 from balance_core.service.jobs.proving import Prover
 from balance_core.service.jobs.queue import JobQueue

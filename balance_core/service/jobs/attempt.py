@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from balance_core.contracts import Executor
-    from balance_core.service.jobs.leases import Lease
+    from balance_core.service.jobs.lease import Lease
     from balance_core.service.jobs.material import Material
     from balance_core.stages import Limits, Progress, TaskResult
 

@@ -7,13 +7,13 @@ another one works on. A job is written down as proven before the chain hears of 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from balance_core.chain import ProofRecord
-from balance_core.errors import StageError, StorageError
+from balance_core.errors import StorageError
+from balance_core.service.jobs.lease import Lease, LeaseLost
 from balance_core.service.jobs.orders import JobState
 from balance_core.service.jobs.rows import add_event, finish, kept_receipt, milliseconds, short
 from balance_core.service.jobs.tables import inputs, jobs
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from balance_core.chain import ChainRef
     from balance_core.service.jobs.database import Database
+    from balance_core.service.jobs.lease import Memory
     from balance_core.service.jobs.vault import Vault
     from balance_core.service.receipts import SignedReceipt
 
@@ -40,65 +41,6 @@ _PATIENCE_MS = 60_000
 _BACKOFF_SECONDS = 300.0
 _EVENTFUL = 30
 """So many attempts are told of one by one; a chain can be away for days."""
-
-
-class LeaseLost(StageError):
-    """The job was cancelled, or its lease ran out and another worker has it; nothing was changed."""
-
-
-class Memory(NamedTuple):
-    """Bytes that a worker has for proofs: what is free now, and what would be if nothing ran."""
-
-    free: int
-    total: int
-
-
-@dataclass
-class Lease:
-    """A job in a worker's hands until it is done, failed, released or lost."""
-
-    job_id: str
-    registration_id: str
-    context: str
-    receipt: SignedReceipt
-    inputs: bytes = field(repr=False)
-    """The request as `arrays.pack` has it; empty once it was proven."""
-    memory_bytes: int
-    seconds: float | None
-    token: str = field(repr=False)
-    bundle: str | None
-    """The bundle that an earlier worker stored; only the chain has still to be told."""
-    proof: ProofRecord | None
-    leasing: Leasing = field(repr=False)
-    lost: bool = False
-    """Set by `renew`: whoever works on it stops."""
-
-    def renew(self, seconds: float) -> bool:
-        """Hold the job for that long from now; False if it is not ours any more."""
-        return self.job_id in self.leasing.renew([self], seconds)
-
-    def progress(self, text: str, fraction: float | None = None) -> None:
-        """Tell those who follow the job how it stands."""
-        self.leasing.progress(self, text, fraction)
-
-    def proven(self, bundle: str, proof: ProofRecord) -> None:
-        """Write down that a verified bundle is stored, and erase the inputs; raises LeaseLost."""
-        self.leasing.proven(self, bundle, proof)
-
-    def done(self, chain_ref: ChainRef | None) -> None:
-        """Write down where the proof is published; raises LeaseLost."""
-        self.leasing.done(self, chain_ref)
-
-    def failed(self, reason: str, *, retry: bool = True, counted: bool = True, memory_bytes: int = 0) -> None:
-        """Give the job back after a failure; uncounted ones (a store or a chain that is away) are always retried.
-
-        `memory_bytes` is what the next attempt needs at least.
-        """
-        self.leasing.failed(self, reason, retry=retry, counted=counted, memory_bytes=memory_bytes)
-
-    def release(self) -> None:
-        """Give the job back untouched."""
-        self.leasing.release([self])
 
 
 class Leasing:

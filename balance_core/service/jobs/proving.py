@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Executor, Storage
     from balance_core.service.jobs.attempt import Stop
-    from balance_core.service.jobs.leases import Lease, Memory
+    from balance_core.service.jobs.lease import Lease, Memory
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 

@@ -15,7 +15,7 @@ from balance_core.bundle import MAX_BUNDLE_BYTES, Bundle
 from balance_core.chain import ProofRecord
 from balance_core.contracts import ChecksProofs
 from balance_core.errors import BalanceError, ChainError, Rejected, StorageError, ToolFailed
-from balance_core.service.jobs.leases import LeaseLost
+from balance_core.service.jobs.lease import LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from balance_core.chain import ChainRef
     from balance_core.contracts import ChainAdapter, Storage
     from balance_core.records import Statement
-    from balance_core.service.jobs.leases import Lease
+    from balance_core.service.jobs.lease import Lease
 
 
 class Publisher:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Self
 from balance_core import measure
 from balance_core.errors import BalanceError
 from balance_core.service.jobs.attempt import Stop
-from balance_core.service.jobs.leases import Memory
+from balance_core.service.jobs.lease import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from balance_core.service.jobs.leases import Lease
+    from balance_core.service.jobs.lease import Lease
     from balance_core.service.jobs.proving import Prover
     from balance_core.service.jobs.queue import JobQueue
 

@@ -6,7 +6,8 @@ import pytest
 
 from balance_core.chain import ChainRef, ProofRecord
 from balance_core.service.jobs import JobState
-from balance_core.service.jobs.leases import MAX_LOSSES, LeaseLost, Memory
+from balance_core.service.jobs.lease import LeaseLost, Memory
+from balance_core.service.jobs.leases import MAX_LOSSES
 
 BUNDLE = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 REFERENCE = ChainRef(chain="ledger", entry="7")
