@@ -5,6 +5,7 @@ mod keys;
 mod prove;
 #[cfg(feature = "python")]
 mod python;
+mod string;
 mod trial;
 
 pub use commit::{commit, Opening};

@@ -8,17 +8,16 @@ use balance_zkml_verifier::statement::{bind, Statement, CONTEXT_BYTES};
 use balance_zkml_verifier::verify::{Commitment, OF_ANSWER};
 use balance_zkml_verifier::{link, verify, Error};
 use ff::Field;
-use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
+use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::plonk::{create_proof, keygen_pk, Circuit, VerifyingKey};
-use halo2_axiom::poly::kzg::commitment::{KZGCommitmentScheme, ParamsKZG};
-use halo2_axiom::poly::kzg::multiopen::ProverSHPLONK;
 use halo2_axiom::transcript::{Blake2bWrite, Challenge255, Transcript, TranscriptWriterBuffer};
 use rand::rngs::OsRng;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use crate::commit::Opening;
-use crate::keys::{layout_of, model_and_weights, read_params};
+use crate::keys::{layout_of, model_and_weights};
+use crate::string::{Opener, Powers, Scheme};
 
 type Write = Blake2bWrite<Vec<u8>, G1Affine, Challenge255<G1Affine>>;
 
@@ -31,7 +30,7 @@ pub struct Linked<'a> {
 
 /// A proof in one transcript: what it is about, the registered points, halo2's proof, the link.
 pub fn proof_bytes<C: Circuit<Fr>>(
-    params: &ParamsKZG<Bn256>,
+    params: &Powers,
     key: &VerifyingKey<G1Affine>,
     empty: &C,
     circuit: C,
@@ -52,15 +51,8 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     for point in linked.iter().flat_map(|linked| linked.points) {
         transcript.common_point(*point).map_err(failed)?;
     }
-    create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
-        params,
-        &proving,
-        &[circuit],
-        &[public],
-        random,
-        &mut transcript,
-    )
-    .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
+    create_proof::<Scheme, Opener<'_>, _, _, _, _>(params, &proving, &[circuit], &[public], random, &mut transcript)
+        .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
     if let Some(linked) = linked {
         // halo2 draws the blinding rows of its first phase column by column, and the weight columns are its first.
         let differences: Vec<Vec<Fr>> = linked
@@ -89,7 +81,7 @@ pub fn prove(
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
     let layout = layout_of(&model, &key)?;
-    let params = read_params(srs, key.shape.k)?;
+    let params = Powers::read(srs, key.shape.k)?;
     let witness = witness::fill(&layout, &weights, inputs)?;
     let public = public_column(&layout, inputs, &witness.outputs)?;
     let statement = Statement { context, inputs: inputs.to_vec(), outputs: witness.outputs.clone() };
