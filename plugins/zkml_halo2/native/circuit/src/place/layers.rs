@@ -140,7 +140,7 @@ impl Placement<'_> {
                         (row, tap.out as usize % lanes, tap.coefficient)
                     };
                     let entries = taps.iter().map(entry).collect();
-                    self.coefficients(run.sum, start + run.exponent as usize, entries, 1);
+                    self.coefficients(run.sum, start + run.exponent as usize, entries, 1)?;
                 }
                 Part::Product { out, .. } => {
                     let (left, right) = (placed.next().ok_or_else(missing)?, placed.next().ok_or_else(missing)?);
@@ -159,7 +159,7 @@ impl Placement<'_> {
                         let own = coefficients.iter().enumerate().skip(group * lanes).take(lanes);
                         let entries: Vec<(usize, usize, Coefficient)> =
                             own.map(|(o, &coefficient)| (0, o % lanes, coefficient)).collect();
-                        self.everywhere(operands, entries);
+                        self.everywhere(operands, entries)?;
                     }
                 }
                 Part::Single { coefficients } => {
@@ -168,7 +168,7 @@ impl Placement<'_> {
                         (row, o as usize % lanes, coefficient)
                     };
                     let entries = coefficients.iter().map(entry).collect();
-                    self.coefficients(Operand::Power(0), start, entries, 1);
+                    self.coefficients(Operand::Power(0), start, entries, 1)?;
                 }
             }
         }
@@ -176,12 +176,13 @@ impl Placement<'_> {
     }
 
     /// Coefficients times a product of two sums.
-    fn everywhere(&mut self, (x, s): (Operand, Operand), entries: Vec<(usize, usize, Coefficient)>) {
+    fn everywhere(&mut self, (x, s): (Operand, Operand), entries: Vec<(usize, usize, Coefficient)>) -> Result<(), Error> {
         let from = self.layout.summands.len();
-        self.coefficients(x, 0, entries, 1);
+        self.coefficients(x, 0, entries, 1)?;
         for summand in &mut self.layout.summands[from..] {
             summand.s = s;
         }
+        Ok(())
     }
 
     /// For each group of channels the sum of the powers of all its results' rows, as a product: lines times columns.
