@@ -123,7 +123,12 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
             job.path(opening.blobs[name]).read_bytes() if name in opening.blobs else None
             for name in (OPENING_BLOB, COMMITMENT_BLOB)
         )
-        job.progress(f"proving 2^{circuit.facts[LOG_ROWS]} rows")
+        rows = f"2^{circuit.facts[LOG_ROWS]} rows"
+
+        def watch(phase: str) -> None:
+            doing, done = native.PHASES[phase]
+            job.progress(f"{doing} of {rows}" if phase == "layout" else doing, done)
+
         proof = native.prove(
             structure_bytes(integer),
             encode_weights(integer),
@@ -132,8 +137,8 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
             opening=secret,
             context=request.context,
             inputs=[array.reshape(-1).tolist() for array in request.inputs],
+            watch=watch,
         )
-        job.progress("verifying")
         commitment = None if public is None else ModelCommitment(backend=NAME, data=public.hex())
         key = VerifyingKey(NAME, {name: job.path(cid).read_bytes() for name, cid in circuit.key.items()})
         check(integer, request, key, commitment, Proof(NAME, proof))

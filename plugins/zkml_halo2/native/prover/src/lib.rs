@@ -11,6 +11,7 @@ mod trial;
 pub use commit::{commit, Opening};
 pub use keys::{model_and_weights, plan_of, setup, Options};
 pub use prove::prove;
+pub use string::{unwatched, Phase, Watch};
 pub use trial::{altered, altered_digits, read_cells, Edit};
 
 pub use balance_zkml_verifier::Error;

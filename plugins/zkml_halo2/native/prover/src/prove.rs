@@ -17,7 +17,7 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::commit::Opening;
 use crate::keys::{layout_of, model_and_weights};
-use crate::string::{Opener, Powers, Scheme};
+use crate::string::{Opener, Phase, Powers, Scheme, Watch};
 
 type Write = Blake2bWrite<Vec<u8>, G1Affine, Challenge255<G1Affine>>;
 
@@ -39,6 +39,7 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     linked: Option<Linked>,
 ) -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| Error(error.to_string());
+    params.begin(Phase::Key);
     let proving =
         keygen_pk(params, key.clone(), empty).map_err(|error| Error(format!("halo2 makes no key: {error:?}")))?;
     // One seed from the operating system, so that the blinding of the weight columns can be drawn again below.
@@ -67,7 +68,8 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     Ok(transcript.finalize())
 }
 
-/// Proves the answer to inputs (in the order of the model); what it returns was verified.
+/// Proves the answer to inputs (in the order of the model); what it returns was verified. `watch` is told of each part
+/// of the work as it begins.
 #[allow(clippy::too_many_arguments)]
 pub fn prove(
     structure: &[u8],
@@ -77,11 +79,14 @@ pub fn prove(
     committed: Option<(&[u8], &[u8])>,
     context: [u8; CONTEXT_BYTES],
     inputs: &[Vec<i64>],
+    watch: Watch,
 ) -> Result<Vec<u8>, Error> {
+    watch(Phase::Layout);
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
     let layout = layout_of(&model, &key)?;
-    let params = Powers::read(srs, key.shape.k)?;
+    let params = Powers::read(srs, key.shape.k)?.watched(watch);
+    params.begin(Phase::Witness);
     let witness = witness::fill(&layout, &weights, inputs)?;
     let public = public_column(&layout, inputs, &witness.outputs)?;
     let statement = Statement { context, inputs: inputs.to_vec(), outputs: witness.outputs.clone() };
@@ -105,6 +110,7 @@ pub fn prove(
         |transcript| bind(transcript, OF_ANSWER, &[key_bytes, &context]),
         linked,
     )?;
+    params.begin(Phase::Verify);
     let mut proof = statement.encode(&key.inputs, &key.outputs);
     proof.extend_from_slice(&halo2);
     let stated = verify::proof(&key, key_bytes, committed.map(|(commitment, _)| commitment), &proof)?;

@@ -1,13 +1,14 @@
 //! The module `balance_zkml_prover`.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::{keys, Error, Opening, Options};
+use crate::{keys, unwatched, Error, Opening, Options, Watch};
 
 /// Runs without the interpreter's lock; a panic becomes an error.
 fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
@@ -109,8 +110,24 @@ fn opened(secret: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     Ok(rest.split_at(size))
 }
 
-/// Prove the answer to inputs, each a list of integers in row-major order.
+/// A watch that calls a function with the name of each part of the work, and stops the work where that raises.
+fn watching(function: PyObject, raised: Arc<Mutex<Option<PyErr>>>) -> Watch {
+    Arc::new(move |phase| {
+        let called = Python::with_gil(|py| function.call1(py, (phase.name(),)));
+        if let Err(error) = called {
+            if let Ok(mut raised) = raised.lock() {
+                *raised = Some(error);
+            }
+            // what halo2 calls in between returns no errors
+            resume_unwind(Box::new("stopped"));
+        }
+    })
+}
+
+/// Prove the answer to inputs, each a list of integers in row-major order; `watch` is called with the name of each part of
+/// the work as it begins, and what it raises ends the work.
 #[pyfunction]
+#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, watch=None))]
 #[allow(clippy::too_many_arguments)]
 fn prove<'py>(
     py: Python<'py>,
@@ -121,12 +138,19 @@ fn prove<'py>(
     opening: Option<&[u8]>,
     context: &[u8],
     inputs: Vec<Vec<i64>>,
+    watch: Option<PyObject>,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let raised = Arc::new(Mutex::new(None));
+    let watch = watch.map_or_else(unwatched, |function| watching(function, raised.clone()));
     let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
     let proof = guarded(py, || {
         let committed = opening.map(opened).transpose()?;
-        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs)
-    })?;
+        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, watch)
+    });
+    let proof = match raised.lock().ok().and_then(|mut raised| raised.take()) {
+        Some(error) => return Err(error),
+        None => proof?,
+    };
     Ok(PyBytes::new(py, &proof))
 }
 

@@ -263,13 +263,7 @@ impl Placement<'_> {
     }
 
     /// One row for each digit that a private weight of the block may have.
-    fn digits(
-        &mut self,
-        x: Operand,
-        row: usize,
-        weights: &[(u16, Coefficient)],
-        factor: i64,
-    ) -> Result<(), Error> {
+    fn digits(&mut self, x: Operand, row: usize, weights: &[(u16, Coefficient)], factor: i64) -> Result<(), Error> {
         let s = Operand::Power(row as u32);
         if !self.layout.shape.private {
             self.summand(Summand { x, s, constants: vec![], weights: weights.to_vec(), digit: 0, factor });

@@ -176,7 +176,11 @@ impl Placement<'_> {
     }
 
     /// Coefficients times a product of two sums.
-    fn everywhere(&mut self, (x, s): (Operand, Operand), entries: Vec<(usize, usize, Coefficient)>) -> Result<(), Error> {
+    fn everywhere(
+        &mut self,
+        (x, s): (Operand, Operand),
+        entries: Vec<(usize, usize, Coefficient)>,
+    ) -> Result<(), Error> {
         let from = self.layout.summands.len();
         self.coefficients(x, 0, entries, 1)?;
         for summand in &mut self.layout.summands[from..] {
