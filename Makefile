@@ -4,6 +4,7 @@
 # make native  builds and installs the Rust halves of plugins, each once; make test does it by itself
 # make bench   the measurements; make soak the long tests; make lock the pinned requirements
 # make test-ipfs  the IPFS storage against a real daemon from npm (some minutes to install)
+# make test-osiris  tensors in the osiris wire format against giza-osiris itself, in an environment of its own
 # Everything lives in .venv. Only Python 3.11 or newer and make are needed; cargo for native, go and node for some tests.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 PLUGIN_TESTS := $(wildcard plugins/*/tests)
 FAST := not slow and not bench and not soak
 
-.PHONY: demo test check bench soak lock static native test-ipfs clean
+.PHONY: demo test check bench soak lock static native test-ipfs test-osiris clean
 
 demo: $(INSTALLED)
 	@BALANCE_HOME=$${BALANCE_HOME:-$(CURDIR)/.balance} $(BIN)/balance run --backend ezkl
@@ -42,8 +43,15 @@ test-ipfs: $(INSTALLED)
 	BALANCE_IPFS_DAEMON="$$($(BIN)/python plugins/storage_ipfs/tests/daemon.py)" \
 	    $(BIN)/python -m pytest plugins/storage_ipfs/tests/test_daemon.py
 
+test-osiris:
+	$(PYTHON) -m venv $(VENV)-osiris
+	$(VENV)-osiris/bin/python -m pip install --quiet --disable-pip-version-check giza-osiris==0.2.9 pytest hypothesis \
+	    -c plugins/giza_orion/giza-constraints.txt
+	PYTHONPATH=$(CURDIR):$(CURDIR)/plugins/giza_orion $(VENV)-osiris/bin/python -m pytest --noconftest -p no:cacheprovider \
+	    plugins/giza_orion/tests/test_osiris.py
+
 bench: native
-	@for script in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/common.py benchmarks/ezkl_alone.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	@for folder in $(PLUGIN_TESTS) tests; do $(BIN)/python -m pytest -m bench $$folder || test $$? = 5 || exit 1; done
 
 soak: native
@@ -56,7 +64,7 @@ lock:
 	    $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(folder))) --custom-compile-command "make lock" -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) .balance
+	rm -rf $(VENV) $(VENV)-osiris .balance
 
 # The environment is made anew when a version is pinned differently; it works twice in a row.
 $(INSTALLED): $(LOCK) $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))

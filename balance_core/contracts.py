@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
+    from balance_core.builtin.ledger_entry import LedgerHead, LedgerReport, SignedHead
     from balance_core.bundle import Bundle
     from balance_core.chain import (
         Answer,
@@ -208,6 +209,14 @@ class ProofBackend(Plugin):
         """Prove the answers to the requests (to exactly one, unless the `batch` capability says otherwise)."""
 
 
+class StatesInputs(ABC):
+    """A backend whose statements hold inputs that follow from the request alone: they are known before the proof."""
+
+    @abstractmethod
+    def stated(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        """Return each sample's inputs as a proof would state them, bit for bit."""
+
+
 class MakesTestSrs(ABC):
     """A backend that can make structured reference strings for tests, whose secret nobody promises to have erased."""
 
@@ -315,7 +324,7 @@ class Storage(Plugin):
     def open(self, cid: str, *, max_size: int) -> BinaryIO:
         """Return the content as a stream that never yields a byte that was not checked against the CID.
 
-        Raises BlobNotFound, ContentMismatch, or StorageError for content of more than `max_size` bytes, at once or
+        Raises BlobNotFound, ContentMismatch, or ContentTooLarge for content of more than `max_size` bytes, at once or
         while reading.
         """
 
@@ -377,6 +386,26 @@ class ChainAdapter(Plugin):
     @abstractmethod
     def events(self, since: str | None = None) -> Iterator[ChainEvent]:
         """Yield all entries behind a cursor (None: from the first), in order, and end at the newest."""
+
+
+class Signs(ABC):
+    """A chain that says whose records it writes."""
+
+    @abstractmethod
+    def signer(self) -> str:
+        """Return the public key by which records name whoever this instance signs as; raises ConfigError for none."""
+
+
+class HasHead(ABC):
+    """A chain that its owner alone holds and could rewrite: whoever relies on it keeps its head, and finds that."""
+
+    @abstractmethod
+    def head(self) -> LedgerHead:
+        """Return the head to keep, and to countersign."""
+
+    @abstractmethod
+    def verify(self, head: LedgerHead | SignedHead | None = None) -> LedgerReport:
+        """Check every entry, and that what was kept still stands; raises ChainError that names what is wrong."""
 
 
 class ChecksProofs(ABC):

@@ -13,15 +13,20 @@
     │ ├ ToolNotFound               a program or library that the stage needs is missing
     │ ├ ToolFailed                 the tool ran and failed: its last words
     │ ├ StageTimeout               the time limit was reached
-    │ └ StageOutOfMemory           the memory limit was reached, or would be
+    │ ├ StageOutOfMemory           the memory limit was reached, or would be
+    │ └ Busy                       more is waiting than may: when to come again
     ├ StorageError             6
     │ ├ BlobNotFound               the store does not hold this content
+    │ ├ ContentTooLarge            there is more of it than the caller allows
     │ ├ ContentMismatch            bytes came back that do not hash to their address
     │ └ StorageUnreachable         the store did not answer
-    └ ChainError               7
-      ├ Rejected                   the chain refused the record: why
-      ├ Reverted                   it was accepted and later undone
-      └ ChainUnreachable           the chain did not answer
+    ├ ChainError               7
+    │ ├ Rejected                   the chain refused the record: why
+    │ ├ Reverted                   it was accepted and later undone
+    │ └ ChainUnreachable           the chain did not answer
+    └ ProviderError            8
+      ├ ProviderUnreachable        the provider did not answer, or not in time, or not what the protocol says
+      └ Refused                    it answered that it will not: its words
 
 One base class stands for each `except` clause that a user would write. Every error carries a message of one line
 and, where there is one, a hint that says what to type next.
@@ -147,6 +152,16 @@ class StageOutOfMemory(StageError):
     """The stage reached its memory limit, or was refused because it would."""
 
 
+class Busy(StageError):
+    """More work is waiting than may; nothing was accepted, and `retry_after` says in how many seconds to ask again."""
+
+    usual_hint = "ask again later, or ask for fewer proofs"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class StorageError(BalanceError):
     """A store could not keep or return content."""
 
@@ -156,6 +171,10 @@ class StorageError(BalanceError):
 
 class BlobNotFound(StorageError):
     """The store does not hold the content asked for."""
+
+
+class ContentTooLarge(StorageError):
+    """The content has more bytes than the caller allows."""
 
 
 class ContentMismatch(StorageError):
@@ -183,3 +202,22 @@ class Reverted(ChainError):
 
 class ChainUnreachable(ChainError):
     """The chain did not answer."""
+
+
+class ProviderError(BalanceError):
+    """A provider did not do what it was asked over the network."""
+
+    exit_code = 8
+    usual_hint = "try again later, or ask the provider what is wrong"
+
+
+class ProviderUnreachable(ProviderError):
+    """The provider did not answer, or not in time, or with something that the protocol does not know."""
+
+
+class Refused(ProviderError):
+    """The provider answered that it will not; the message holds its words, which are nobody else's."""
+
+    def __init__(self, message: str, *, status: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status

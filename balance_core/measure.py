@@ -68,10 +68,15 @@ def _children_elsewhere(process: int) -> list[int]:
     return []
 
 
-def memory(root: int) -> MemoryUse:
-    """Return what a process and its descendants hold; a process that is gone holds nothing."""
+def memory(root: int, *, without_root: bool = False) -> MemoryUse:
+    """Return what a process and its descendants hold; a process that is gone holds nothing.
+
+    `without_root` leaves the process itself out: a supervisor asks so for its worker and for orphans it adopted.
+    """
     resident = high_water = 0
     for process in tree(root):
+        if without_root and process == root:
+            continue
         now, peak = _resident(process)
         resident += now
         high_water += peak
@@ -98,6 +103,16 @@ def _field(status: bytes, name: bytes) -> int:
     """Return the number behind a name; 0 where there is none, as of a process that has ended and is not reaped."""
     number = status.partition(b"\n" + name)[2].split(maxsplit=1)
     return int(number[0]) if number else 0
+
+
+def kills_for_memory() -> int | None:
+    """Return how many processes the system killed for lack of memory since its start; None if it does not tell."""
+    with contextlib.suppress(OSError):
+        for line in _read("/proc/vmstat").splitlines():
+            name, _, value = line.partition(b" ")
+            if name == b"oom_kill":
+                return int(value)
+    return None
 
 
 def available_memory() -> int:

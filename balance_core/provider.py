@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balance_core import registering, registry
+from balance_core.compare import calibration
 from balance_core.errors import ConfigError
 from balance_core.files import write_output
 from balance_core.model import Model
@@ -53,9 +54,11 @@ def convert(
 
 
 def check(model: Any, *, samples: Any = None, **options: Unpack[Options]) -> Support:
-    """Ask a backend whether it can prove a model, and what that would cost; nothing is kept."""
+    """Ask a backend whether it can prove a model, and what that would cost here; nothing is kept."""
     with Session(options) as session:
-        return session.pipeline.check(session.convert(model, None, samples))
+        support = session.pipeline.check(session.convert(model, None, samples))
+        version = session.pipeline.plugin_class.version
+        return calibration.fitted(session.workspace, session.backend, version, support)
 
 
 def setup(model: Any, samples: Any = None, **options: Unpack[Options]) -> Registered:

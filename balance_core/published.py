@@ -10,7 +10,8 @@ from balance_core.bundle import MAX_BUNDLE_BYTES, Bundle
 from balance_core.chain import RECORD_KINDS, Attestation, ProofRecord, Verification
 from balance_core.consumer import verify
 from balance_core.contracts import ChecksProofs
-from balance_core.errors import ConfigError, InvalidProof, Rejected
+from balance_core.errors import ConfigError, Rejected
+from balance_core.judging import check_record
 from balance_core.records import Digest, Name, Record
 from balance_core.verification import Verified
 
@@ -60,7 +61,7 @@ def verify_published(
     verified = verify(
         data, registration=record.registration_id, chain=chain, chain_settings=chain_settings, limits=limits
     )
-    _compare(verified, record)
+    check_record(verified, record)
     if checked and isinstance(adapter, ChecksProofs):
         checked = adapter.examine(record, Bundle.from_bytes(data))
     verdicts = [next(iter(said)) for said in words.values() if len(said) == 1]
@@ -95,13 +96,3 @@ def _read(adapter: ChainAdapter, proof_id: str) -> tuple[ProofRecord, bool, dict
             f"the proof {proof_id} is not on the chain", hint="check the id, and that the chain is the right one"
         )
     return record, checked, words
-
-
-def _compare(verified: Verified, record: ProofRecord) -> None:
-    """Raise InvalidProof unless the bundle proves what the chain says."""
-    said = {(one.context, one.inputs_digest, one.digest) for one in verified.statements}
-    if (record.context, record.inputs_digest, record.statement_digest) not in said:
-        raise InvalidProof(
-            "the bundle proves something else than the chain says",
-            hint="its provider published a record that does not fit the bundle: do not rely on either",
-        )

@@ -38,6 +38,14 @@ class Capabilities(Record):
     """Bits of security of the weakest part, under the assumption usually made for it."""
     security_note: str = ""
     """The assumption, and the figure under a more careful one where they differ."""
+    proof_system: str = ""
+    """In the field's words: `Halo2 (Plonkish, KZG)`, `circle STARK (FRI)` ..."""
+    field: str = ""
+    """The field, and the curve where there is one, that proofs are computed over."""
+    security: dict[str, Count] = {}
+    """Bits of soundness under each assumption that somebody might make, by the assumption's words."""
+    tool_licence: str = ""
+    """The licence of the proof system that a plugin drives, where it is not the plugin's own."""
 
 
 class NodeProblem(Record):

@@ -64,6 +64,8 @@ class _Watch:
     status: int | None = None
     """The worker's wait status, once it is reaped."""
     failure: str | None = None
+    kills_for_memory: int | None = None
+    """How many processes the system had killed for lack of memory before."""
 
     @property
     def elapsed(self) -> float:
@@ -110,7 +112,7 @@ class Supervisor:
             if os.getppid() != self._parent:
                 self._stop()
             if seen.started is not None and seen.ended is None:
-                use = measure.memory(self._worker)
+                use = self._use()
                 seen.peak_memory = max(seen.peak_memory, use.high_water)
                 self._check_limits(use.resident)
                 if seen.elapsed - reported > _REPORT_SECONDS:
@@ -120,6 +122,11 @@ class Supervisor:
             if from_worker in ready and not self._hear(os.read(from_worker, 4096), to_worker):
                 sources.remove(from_worker)
             self._reap()
+
+    @staticmethod
+    def _use() -> measure.MemoryUse:
+        """Return what the worker's tree holds, with orphans of it, which are children of this process now."""
+        return measure.memory(os.getpid(), without_root=True)
 
     def _check_limits(self, resident: int) -> None:
         seen = self._seen
@@ -135,12 +142,13 @@ class Supervisor:
             word, _, rest = line.partition(" ")
             if word == "start":
                 seen.started = time.monotonic()
+                seen.kills_for_memory = measure.kills_for_memory()
                 limits = json.loads(rest)
                 seen.seconds, seen.memory_bytes = limits["seconds"], limits["memory_bytes"]
                 seen.cpu_before = limits["cpu_before"]
             else:  # "done": the worker stays until its high-water mark has been read once more
                 seen.ended = time.monotonic()
-                seen.peak_memory = max(seen.peak_memory, measure.memory(self._worker).high_water)
+                seen.peak_memory = max(seen.peak_memory, self._use().high_water)
                 os.write(to_worker, b"1")
         return bool(message)
 
@@ -171,6 +179,7 @@ class Supervisor:
     def _report_end(self) -> None:
         seen = self._seen
         status = seen.status or 0
+        before, kills = seen.kills_for_memory, measure.kills_for_memory()
         self._report(
             {
                 "event": "end",
@@ -180,6 +189,7 @@ class Supervisor:
                 "wall": seen.elapsed,
                 "cpu": max(seen.cpu_seconds - seen.cpu_before, 0.0),
                 "memory": seen.peak_memory,
+                "killed_for_memory": None if before is None or kills is None else kills > before,
             }
         )
 

@@ -64,7 +64,7 @@ def verify(
     registration = bundle.registration.registration
     vouchers = _pinned(registration, expected, voucher)
     if voucher is not None:
-        _check_standing(voucher, accept_revoked=accept_revoked)
+        check_standing(voucher, accept_revoked=accept_revoked)
     try:
         trust = verifier.setup_trust(bundle.key)
         statements = verifier.verify(bundle.key, bundle.commitment, bundle.proof)
@@ -117,7 +117,8 @@ def _pinned(
     return tuple(vouchers)
 
 
-def _check_standing(voucher: Voucher, *, accept_revoked: bool) -> None:
+def check_standing(voucher: Voucher, *, accept_revoked: bool = False) -> None:
+    """Raise Rejected unless a chain says that the registration is, or was, in force."""
     if voucher.chain is None:
         raise ConfigError("a voucher names a chain", hint="give the registration itself as `expected`")
     if voucher.standing is Standing.PROPOSED:

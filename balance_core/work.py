@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing_extensions import override
 
 from balance_core import arrays, registry
 from balance_core.contracts import Job, ProofBackend, Request, Samples
-from balance_core.errors import BlobNotFound
+from balance_core.errors import BalanceError, BlobNotFound
 from balance_core.records import Circuit, Opening, Registration
 from balance_core.stages import SrsUse, Task
 from balance_core.workspace import Workspace
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from balance_core.model import Model
+
+PROVEN = "proven {number} {cid}"
+"""How the prove stage tells of each proof, where it makes several."""
 
 
 class LocalJob(Job):
@@ -97,7 +101,7 @@ def warm_up(stage: str, plugin: str | None) -> None:
         from balance_core.model import reference
 
         reference.warm_up()
-    elif stage == "verify" and plugin:
+    elif stage in {"judge", "verify"} and plugin:
         import balance_core.verification
 
         registry.load("verifiers", plugin).warm_up(stage)
@@ -188,6 +192,8 @@ def _execute(task: Task, job: LocalJob) -> Outcome:
 
 
 def _prove(task: Task, job: LocalJob) -> Outcome:
+    if "requests" in task.arguments:
+        return _prove_each(task, job)
     samples = _samples(task, job)
     index = task.arguments["index"]
     request = Request(
@@ -197,8 +203,39 @@ def _prove(task: Task, job: LocalJob) -> Outcome:
     return Outcome(None, {"proof": job.publish_bytes(proof.data, "proof.bin")})
 
 
+def _prove_each(task: Task, job: LocalJob) -> Outcome:
+    """Prove requests that come with the task, packed and in base64, and tell of each proof as soon as it is there.
+
+    Whoever waits has the proofs that were made even if the process ends early, from progress of the form `PROVEN`.
+    """
+    backend, circuit, opening = _backend(task), _circuit(task, job), _opening(task, job)
+    blobs: dict[str, str] = {}
+    wanted = task.arguments["requests"]
+    for number, order in enumerate(wanted):
+        inputs = arrays.unpack(base64.b64decode(order["inputs"]))
+        proof = backend.prove(circuit, opening, [Request(inputs, bytes.fromhex(order["context"]))], job)
+        blobs[f"proof-{number}"] = job.publish_bytes(proof.data, "proof.bin")
+        job.progress(PROVEN.format(number=number, cid=blobs[f"proof-{number}"]), (number + 1) / len(wanted))
+    return Outcome(None, blobs)
+
+
+def _verify_each(task: Task, job: LocalJob) -> Outcome:
+    """Check bundles of one backend as `_verify` does, each for itself; an error takes the place of what it says."""
+    said: list[Any] = []
+    for number, path in enumerate(task.arguments["bundles"]):
+        one = task.model_copy(update={"arguments": {**task.arguments, "bundle": path, "bundles": None}})
+        try:
+            said.append({"verified": _verify(one, job).value})
+        except BalanceError as error:
+            said.append({"error": type(error).__name__, "message": error.message})
+        job.progress(f"checked {number + 1}", (number + 1) / len(task.arguments["bundles"]))
+    return Outcome(said, {})
+
+
 def _verify(task: Task, job: LocalJob) -> Outcome:
     """Check a bundle as a stranger would: from its bytes, with the verifier alone."""
+    if task.arguments.get("bundles"):
+        return _verify_each(task, job)
     from balance_core import verification
     from balance_core.bundle import Bundle
     from balance_core.chain import Voucher
@@ -215,11 +252,33 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
     return Outcome(verified.model_dump(mode="json"), {})
 
 
+def _judge(task: Task, job: LocalJob) -> Outcome:
+    """Check a stranger's bundle against a chain's record of it; what comes back is small, whatever it states."""
+    from balance_core import judging
+    from balance_core.bundle import MAX_BUNDLE_BYTES
+
+    del job
+    judging.confine()
+    given = task.arguments
+    data = Path(given["bundle"]).read_bytes()
+    bundle = judging.read(data, backend=task.plugin, max_size=given.get("max_size", MAX_BUNDLE_BYTES))
+    judgement = judging.judge(
+        bundle,
+        registry.create("verifiers", bundle.registration.registration.backend),
+        record=judging.ProofRecord.from_value(given["record"]) if given.get("record") else None,
+        expected=given.get("registration"),
+        voucher=judging.Voucher.from_value(given["voucher"]) if given.get("voucher") else None,
+        told_bytes=given.get("told_bytes", 0),
+    )
+    return Outcome(judgement.model_dump(mode="json"), {})
+
+
 _STAGES: dict[str, Callable[[Task, LocalJob], Outcome]] = {
     "check": _check,
     "commit": _commit,
     "convert": _convert,
     "execute": _execute,
+    "judge": _judge,
     "prove": _prove,
     "setup": _setup,
     "verify": _verify,

@@ -18,6 +18,8 @@ from balance_core.supervisor import Supervisor, WorkerSide
 
 RESULT_FILE = "result.json"
 """The worker's answer, in the folder that holds its scratch folder."""
+_HOME_VARIABLE = "BALANCE_HOME"
+"""As in `workspace`, which is not imported this early."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -41,7 +43,8 @@ def _work(side: WorkerSide, stage: str, plugin: str) -> None:
     scratch = Path(order["scratch"])
     _redirect_output(Path(order["log"]))
     os.chdir(scratch)
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(order["threads"])), TMPDIR=str(scratch))
+    own = {"TMPDIR": str(scratch), _HOME_VARIABLE: order["workspace"]}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(order["threads"])), **own)
     side.start(seconds=order["seconds"], memory_bytes=order["memory_bytes"])
     answer = _answer(side, order)
     (scratch.parent / RESULT_FILE).write_text(json.dumps(answer))

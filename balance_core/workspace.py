@@ -125,7 +125,9 @@ class Workspace:
                 inner.mkdir()
                 yield inner
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                # Under the lock of whoever sweeps: it must not look into a folder that is just going away.
+                with locked(parent / ".lock"):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
     def _sweep(parent: Path) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_MAX_ANSWER_BYTES = 2**30
+"""Largest answer of a worker that is read."""
+
+
 class LocalExecutorSettings(Settings):
     """Where the stages of a run find their content."""
 
@@ -116,9 +120,16 @@ class LocalExecutor(Executor):
                     "memory_bytes": task.limits.memory_bytes,
                 }
             )
-            end = _listen(process, task, watch)
-            process.wait()
-            process.close()
+            try:
+                end = _listen(process, task, watch)
+                process.wait()
+            except ValueError as error:  # the worker wrote something else into the pipe for reports
+                process.stop()
+                raise errors.ToolFailed(
+                    f"stage {task.stage} of {task.plugin} reported what cannot be read"
+                ) from error
+            finally:
+                process.close()
             if future.cancelled_by_caller:
                 raise errors.StageError(f"stage {task.stage} was stopped")
             return _result(task, end, scratch.parent / RESULT_FILE, log)
@@ -157,12 +168,14 @@ def _result(task: Task, end: dict[str, Any], answer_file: Path, log: Path) -> Ta
             f"{who} needed more than the {_gib(task.limits.memory_bytes or 0)} it was allowed", hint="raise --memory"
         )
     if not answer_file.exists():
-        if end.get("signal") == signal.SIGKILL:
+        if end.get("signal") == signal.SIGKILL and end.get("killed_for_memory") is not False:
             raise errors.StageOutOfMemory(
                 f"{who} was killed at {_gib(memory)}, most likely by the system for lack of memory", hint=see
             )
         raise errors.ToolFailed(f"{who} ended without an answer ({_how(end)})", hint=see)
-    answer = json.loads(answer_file.read_bytes())
+    answer = _read(answer_file)
+    if not {"outcome", "error", "crash"} & answer.keys():
+        raise errors.ToolFailed(f"{who} ended with an answer that cannot be read", hint=see)
     if "error" in answer:
         raise _rebuilt(answer, see)
     if "crash" in answer:
@@ -178,6 +191,17 @@ def _result(task: Task, end: dict[str, Any], answer_file: Path, log: Path) -> Ta
             "log": str(log),
         }
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a worker's answer; empty for what is none, since a plugin can write there what it wants."""
+    with path.open("rb") as stream:
+        data = stream.read(_MAX_ANSWER_BYTES + 1)
+    try:
+        answer = json.loads(data) if len(data) <= _MAX_ANSWER_BYTES else None
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _rebuilt(answer: dict[str, Any], see: str) -> errors.BalanceError:

@@ -33,7 +33,12 @@ class IntegerBackend(IntegerProofBackend):
     version = "2"
     name = NAME
     capabilities = Capabilities(
-        binds_context=True, batch=True, deterministic=True, transparent_setup=True, security_note=NOTE
+        binds_context=True,
+        batch=True,
+        deterministic=True,
+        transparent_setup=True,
+        security_note=NOTE,
+        proof_system="none: the reference backend computes again",
     )
 
     @override

@@ -19,7 +19,7 @@ from balance_core.builtin.ledger_file import MAX_INLINE_BYTES, LedgerFile, ledge
 from balance_core.builtin.ledger_replay import SELECT_ALL, SELECT_BEHIND, ReplayedLedger
 from balance_core.chain import ChainEvent, ChainRef, Finality, Voucher, Vouches
 from balance_core.chain_state import Event, Replay, decide, vouched
-from balance_core.contracts import ChainAdapter
+from balance_core.contracts import ChainAdapter, HasHead, Signs
 from balance_core.errors import ChainError, ConfigError, InvalidProof, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.records import Registration
@@ -58,7 +58,7 @@ class LedgerSettings(Settings):
     wait_seconds: float = Field(default=30.0, gt=0, description="how long to wait for another process that writes")
 
 
-class Ledger(ChainAdapter, Vouches, LedgerClaims):
+class Ledger(ChainAdapter, Signs, Vouches, HasHead, LedgerClaims):
     """The embedded chain; any number of processes and threads may append at the same time."""
 
     api_version = 1
@@ -187,6 +187,10 @@ class Ledger(ChainAdapter, Vouches, LedgerClaims):
             checked_against=expected,
             countersigned_by=head.signer if isinstance(head, SignedHead) else None,
         )
+
+    def signer(self) -> str:
+        """Return the public half of the key that signs new entries."""
+        return self._signing_key().public
 
     def _signing_key(self) -> SigningKey:
         if self._key is None:

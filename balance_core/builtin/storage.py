@@ -22,7 +22,7 @@ from pydantic import Field
 
 from balance_core import cid as cids
 from balance_core.contracts import ListsContent, Storage
-from balance_core.errors import BlobNotFound, ContentMismatch, StorageError
+from balance_core.errors import BlobNotFound, ContentMismatch, ContentTooLarge, StorageError
 from balance_core.files import locked, sync_folder
 from balance_core.settings import Settings
 from balance_core.workspace import Workspace
@@ -226,7 +226,7 @@ class _CheckedReader(io.RawIOBase):
         while chunk := self._chunk_at(size):
             size += len(chunk)
             if size > max_size:
-                raise StorageError(
+                raise ContentTooLarge(
                     f"{self._address} has more than the {max_size} bytes allowed",
                     hint="allow more if you expected as much",
                 )

@@ -12,7 +12,22 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from balance_core.cli import consumer, doctor, execute, interrupts, keys, ledger, plugins, provider, srs, storage
+from balance_core.cli import (
+    advise,
+    compare,
+    consumer,
+    doctor,
+    execute,
+    interrupts,
+    keys,
+    ledger,
+    plugins,
+    provider,
+    report,
+    serve,
+    srs,
+    storage,
+)
 from balance_core.cli.groups import GroupWithPlugins
 from balance_core.errors import EXIT_CRASH, EXIT_INTERRUPTED, BalanceError
 
@@ -31,11 +46,15 @@ app = typer.Typer(
 provider.add_commands(app)
 execute.add_commands(app)
 consumer.add_commands(app)
+serve.add_commands(app)
 app.add_typer(srs.app, name="srs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(storage.app, name="storage")
 app.add_typer(plugins.app, name="plugins")
+compare.add_commands(app)
+report.add_commands(app)
+advise.add_commands(app)
 doctor.add_commands(app)
 
 

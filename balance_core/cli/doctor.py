@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 
@@ -10,8 +12,16 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: balance doctor")(doctor)
 
 
-def doctor() -> None:
+def doctor(
+    *,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure small models with each backend, and fit estimates to it.")
+    ] = False,
+) -> None:
     """Say what is installed, what is missing, and what to type."""
+    if calibrate:
+        _calibrate()
+        return
     import platform
     from importlib import metadata
 
@@ -56,3 +66,38 @@ def _condition(kind: str, name: str, advice: list[str]) -> str:
             advice.append(error.hint)
         return f"broken: {error}"
     return f"ready ({plugin.distribution} {plugin.version})"
+
+
+def _calibrate() -> None:
+    """Fit the estimates of every sound backend to this machine, in under a minute."""
+    from balance_core import registry
+    from balance_core.cli.display import field
+    from balance_core.compare import calibration
+    from balance_core.errors import BalanceError, PluginError, ToolFailed
+    from balance_core.workspace import Workspace
+
+    backends = []
+    for name in registry.names("backends"):
+        try:
+            if registry.load("backends", name).capabilities.sound:
+                backends.append(name)
+        except PluginError as error:
+            field(name, f"broken: {error}")
+    workspace = Workspace.default()
+    found = calibration.calibrate(workspace, backends, tell=lambda line: typer.echo(line, err=True))
+    for name, made in found.items():
+        if isinstance(made, BalanceError):
+            field(name, f"could not be measured: {made}")
+            continue
+        field(name, f"{made.models} models, kept in {calibration.path(workspace, name)}")
+        for figure, line in sorted(made.lines.items()):
+            base = f"{line.base / 2**20:.0f} MiB" if figure == "memory_bytes" else f"{line.base:.2f} s"
+            field("", f"{figure.split('_')[0]}: {base} and {line.slope:.2f} times the estimate of {line.of.split('_')[0]}")
+    busy = [made for made in found.values() if not isinstance(made, BalanceError) and made.was_busy]
+    if busy:
+        typer.echo(
+            f"hint: other work ran (load average {max(made.load_average for made in busy):.1f}); on an idle machine "
+            "the same command gives times that hold"
+        )
+    if not backends or all(isinstance(made, BalanceError) for made in found.values()):
+        raise ToolFailed("no backend could be measured", hint="`balance doctor` says what is missing")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from balance_core.contracts import ProofBackend
+from balance_core.contracts import ProofBackend, StatesInputs
 from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
 from balance_core.integer.interface import STRUCTURE_PART, Interface, structure_bytes
 from balance_core.integer.obtaining import attempted, known, obtained
@@ -71,7 +72,7 @@ class IntegerRequest:
         return {op.label: array[None] for (_, op), array in zip(model.inputs, self.inputs, strict=True)}
 
 
-class IntegerProofBackend(ProofBackend):
+class IntegerProofBackend(ProofBackend, StatesInputs):
     """A backend that proves what the integer model computes, bit for bit.
 
     The verifying key holds the structure as the part `structure`, beside the parts that the proof system adds; the
@@ -170,6 +171,20 @@ class IntegerProofBackend(ProofBackend):
         ]
 
     @override
+    def stated(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        from balance_core.integer.executor import checked_integers
+        from balance_core.model.integers import quantised
+
+        integer = self.integer_model(circuit, opening, job)
+        given = checked_integers(integer, quantised(integer, inputs))
+        ports = [(place, port) for (place, _), port in zip(integer.inputs, Interface.of(integer).inputs, strict=True)]
+        count = len(next(iter(given.values())))
+        return [
+            tuple(port.tensor(given[place][sample].reshape(-1).tolist()) for place, port in ports)
+            for sample in range(count)
+        ]
+
+    @override
     def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:
         if not requests or (len(requests) != 1 and not self.capabilities.batch):
             allowed = "at least one request" if self.capabilities.batch else "exactly one request"
@@ -180,15 +195,13 @@ class IntegerProofBackend(ProofBackend):
 
     def integer_model(self, circuit: Circuit, opening: Opening, job: Job) -> IntegerModel:
         """Return the integer model with its weights, as the provider keeps it."""
-        from balance_core.integer.encoding import loads
-
         address = circuit.proving.get(INTEGER_PART) or (opening or Opening()).blobs.get(INTEGER_PART)
         if address is None:
             raise ConfigError(
                 "neither circuit nor opening holds the weights",
                 hint="prove in the workspace in which the model was set up",
             )
-        return loads(job.path(address).read_bytes())
+        return _loaded(address, job.path(address))
 
     def _refuse(self, integer: IntegerModel) -> None:
         problems = self.estimate(integer.structure_only()).problems
@@ -246,6 +259,15 @@ def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:
     batch = quantised(integer, {name: array[None] for name, array in request.inputs.items()})
     given = checked_integers(integer, batch)
     return IntegerRequest(request.context, tuple(given[place][0] for place, _ in integer.inputs))
+
+
+@lru_cache(maxsize=2)
+def _loaded(address: str, path: Path) -> IntegerModel:
+    """Read an integer model; a process that answers one request after another reads it once."""
+    from balance_core.integer.encoding import loads
+
+    del address  # it names the content, whatever lies at the path by now
+    return loads(path.read_bytes())
 
 
 def _published(job: Job, parts: Mapping[str, bytes | Path]) -> dict[str, str]:

@@ -123,7 +123,7 @@ def test_a_stage_works_in_a_scratch_folder_that_is_removed(executor, model):
         ("bug", ToolFailed, "KeyError: 'oops'"),
         ("panic", ToolFailed, "Panic: rust"),
         ("leave", ToolFailed, "exit status 3"),
-        ("die", StageOutOfMemory, "was killed"),
+        ("die", ToolFailed, "SIGKILL"),
     ],
 )
 def test_whatever_a_stage_does_becomes_a_typed_error(executor, model, does, error, message):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from balance_core.chain import ChainRef, Finality, Voucher, Vouches
 from balance_core.chain_state import Event, decide, vouched
-from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding
+from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding, Signs
 from balance_core.errors import ChainError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
@@ -39,7 +39,7 @@ ORIGIN = "origin"
 """The cursor before the first entry, which a reader has once the first entry was taken back."""
 
 
-class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Vouches, EvmClaims):
+class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, Vouches, EvmClaims):
     """A registry on an EVM chain; any number of processes and threads may use it at the same time."""
 
     api_version = 1
@@ -308,6 +308,10 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Vouches, EvmClaims):
         if found is None:
             raise Rejected(f"the answer {proof_id} is not on this chain")
         return found
+
+    def signer(self) -> str:
+        """Return how records name the account that signs here: by the key it is bound to, or by its address."""
+        return self.chronicle().identity(self.writer.account.address)
 
     def signing_key(self) -> SigningKey:
         """Return the user's key that registrations name."""

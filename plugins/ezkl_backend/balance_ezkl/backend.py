@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from balance_core import srs
-from balance_core.contracts import ExportsEvmVerifier, MakesTestSrs, ProofBackend
+from balance_core.contracts import ExportsEvmVerifier, MakesTestSrs, ProofBackend, StatesInputs
 from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
@@ -39,7 +39,7 @@ _WORK = {
 """What each stage imports late: the process that only asks for the settings' class does without."""
 
 
-class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
+class EzklBackend(ProofBackend, StatesInputs, MakesTestSrs, ExportsEvmVerifier):
     """Proves with ezkl: halo2 over BN254, with inputs and outputs public and the weights fixed in the key."""
 
     api_version = 1
@@ -52,6 +52,10 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
         binds_context=True,
         deterministic=True,
         security_bits=100,
+        proof_system="Halo2 (Plonkish, KZG commitments)",
+        field="scalar field of BN254",
+        security={"BN254, estimates since exTNFS": 100, "BN254, generic attacks only": 128},
+        tool_licence="none stated in its package",
         security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 before it",
     )
 
@@ -154,6 +158,22 @@ class EzklBackend(ProofBackend, MakesTestSrs, ExportsEvmVerifier):
                     answers.append(witness.tensors(part.balance.outputs, part.output_scales, each.outputs))
                     job.progress("answering", len(answers) / count)
         return answers
+
+    def stated(self, circuit: Circuit, opening: Opening, inputs: Batch, job: Job) -> Sequence[tuple[Tensor, ...]]:
+        """Return each sample's inputs in the circuit's units."""
+        del opening
+        from balance_ezkl import witness
+
+        part = _settings(circuit, job)
+        count = min(map(len, inputs.values()), default=0)
+        return [
+            witness.tensors(
+                part.balance.inputs,
+                part.input_scales,
+                _values(part, {name: array[index] for name, array in inputs.items()}),
+            )
+            for index in range(count)
+        ]
 
     def prove(self, circuit: Circuit, opening: Opening, requests: Sequence[Request], job: Job) -> Proof:
         """Prove the answer to one request, and verify the proof before it is handed out."""

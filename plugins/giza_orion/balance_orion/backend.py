@@ -46,6 +46,9 @@ class OrionBackend(IntegerProofBackend):
         binds_context=True,
         deterministic=True,
         security_bits=96,
+        proof_system="circle STARK (FRI) of a Cairo program",
+        field="Mersenne-31, extension of degree 4",
+        security={"FRI up to capacity, conjectured": 96, "FRI up to the Johnson bound, proven": 59},
         security_note="; ".join(NOTES),
     )
 

@@ -86,7 +86,7 @@ def test_numbers_that_do_not_fit_are_refused(values, kind):
 
 @pytest.mark.parametrize("case", RECORD["written"], ids=lambda case: case["type"])
 def test_giza_osiris_itself_still_agrees(case):
-    """Runs only in an environment with the extra `giza`."""
+    """Runs only in the environment of `make test-osiris`: its pins contradict those of balance-core."""
     structures = pytest.importorskip("osiris.cairo.serde.data_structures")
     serialize = pytest.importorskip("osiris.cairo.serde.serialize")
     kind = case["type"] if case["type"].startswith("FP") else "FP16x16"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Protocol
 
-from balance_core.errors import ContentMismatch, StorageError
+from balance_core.errors import ContentMismatch, ContentTooLarge, StorageError
 from balance_ipfs.address import DAG_PB, Address
 from balance_ipfs.node_form import MAX_BLOCK_BYTES, Child, FileNode, decode
 
@@ -40,7 +40,7 @@ class Content:
         self._node = decode(root, blocks.get(root))
         self.size = self._node.size
         if self.size > max_size:
-            raise StorageError(
+            raise ContentTooLarge(
                 f"{root} has {self.size} bytes, more than the {max_size} allowed",
                 hint="allow more if you expected as much",
             )

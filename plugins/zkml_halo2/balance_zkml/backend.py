@@ -51,6 +51,9 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         binds_context=True,
         deterministic=True,
         security_bits=100,
+        proof_system="Halo2 (Plonkish, KZG commitments)",
+        field="scalar field of BN254",
+        security={"BN254, estimates since exTNFS": 100, "BN254, generic attacks only": 128},
         security_note="discrete logarithms and pairings on BN254: about 100 bits since exTNFS, 128 before it",
     )
 

@@ -1,0 +1,324 @@
+"""Estimates fitted to this machine: what a few small models cost here, against what `check` expected of them.
+
+A backend's estimate counts the work of its proof system, with seconds from its author's machine. What it leaves out
+is about the same for every model (starting, reading, checking), and what it rates wrongly is about in proportion; so
+a line through a few measured models mends most of both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from balance_core import measure
+from balance_core.errors import BalanceError, ConfigError, StageTimeout, UnsupportedModel
+from balance_core.files import read_limited, write_whole
+from balance_core.records import Label, Name, Record
+from balance_core.stages import Estimate, Limits, Measurement, NonNegative
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from balance_core.pipeline import Pipeline
+    from balance_core.stages import Support
+    from balance_core.workspace import Workspace
+
+WIDTHS = (8, 64, 128, 256, 512)
+"""Neurons of the two layers of the models that are measured, as far as the time goes: 128 multiply-adds to 524,288."""
+SAMPLES = 40
+BUDGET_SECONDS = 55.0
+"""What all backends together may take."""
+MOST_PROOFS = 3
+"""How often a quick proof is repeated; the median counts."""
+_QUICK_SECONDS = 1.0
+_GROWTH = 2.0
+"""How much longer than the last model the next one may take, and is still begun."""
+_PULL = 0.05
+"""How strongly a line is drawn towards mere proportion, against one measured model; it settles what models of nearly
+the same cost leave open."""
+_MAX_BYTES = 2**16
+_NUMBERS = ("setup_seconds", "prove_seconds", "memory_bytes")
+
+Clock = Literal["wall_seconds", "cpu_seconds"]
+"""What a stage's seconds are counted by. On a busy machine only the processor's say how well a fit is."""
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Line(Record):
+    """measured = base + slope * predicted."""
+
+    kind: ClassVar[str] = "calibration-line"
+    of: Literal["setup_seconds", "prove_seconds", "memory_bytes"]
+    """The estimate that it starts from; of a backend that expects nothing of its setup, that of proving."""
+    base: Finite
+    slope: Finite
+
+    def at(self, predicted: float) -> float:
+        """Return what to expect on this machine."""
+        return self.base + self.slope * predicted
+
+
+class Calibration(Record):
+    """How one backend's estimates become this machine's."""
+
+    kind: ClassVar[str] = "calibration"
+    backend: Name
+    version: Label
+    """Another version estimates otherwise."""
+    machine: Label
+    """What was fitted to; a data folder can move."""
+    created: str
+    load_average: NonNegative
+    """Over one minute, before anything was measured: a busy machine gives times that an idle one does not take."""
+    models: Annotated[int, Field(ge=1)]
+    lines: dict[Literal["setup_seconds", "prove_seconds", "memory_bytes"], Line]
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether other work slowed what was measured."""
+        return self.load_average > 0.5 * measure.processors()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model: what was predicted, None where nothing was, and what came."""
+
+    predicted: Estimate
+    measured: dict[str, float]
+
+
+def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[float, float] | None:
+    """Return base and slope, neither below 0, of the line with the least relative errors; None without points.
+
+    Pairs are (predicted, measured). Minimises the squares of (base + slope * p - m) / m, and pulls the slope gently
+    towards the median of m / p. Where what an estimate leaves out `adds` to it, as the memory of libraries does, the
+    slope is not pulled above 1.
+    """
+    pairs = [(p, m) for p, m in pairs if p > 0 and m > 0]
+    if not pairs:
+        return None
+    usual = median(m / p for p, m in pairs)
+    usual = min(usual, 1.0) if adds else usual
+    rows = [(1 / m, p / m, 1.0) for p, m in pairs] + [(0.0, _PULL / usual, _PULL)]
+    bb, bs, ss = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
+    b1, s1 = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    determinant = bb * ss - bs * bs
+    if determinant > 1e-12 * bb * ss:
+        base, slope = (b1 * ss - s1 * bs) / determinant, (bb * s1 - bs * b1) / determinant
+        if base >= 0 and slope >= 0:
+            return base, slope
+    alone = (0.0, s1 / ss), (b1 / bb, 0.0)
+    return min(alone, key=lambda line: sum((line[0] * b + line[1] * s - one) ** 2 for b, s, one in rows))
+
+
+def lines(points: Sequence[Point]) -> dict[str, Line]:
+    """Fit a line for each number that can be predicted from the points."""
+    found: dict[str, Line] = {}
+    for name in _NUMBERS:
+        source = _source(name, points)
+        pairs = [(float(value), point.measured[name]) for point in points
+                 if (value := getattr(point.predicted, source)) is not None and name in point.measured]  # fmt: skip
+        line = fit(pairs, adds=name == "memory_bytes")
+        if line is not None:
+            found[name] = Line.from_value({"of": source, "base": line[0], "slope": line[1]})
+    return found
+
+
+def _source(name: str, points: Sequence[Point]) -> str:
+    said = any(getattr(point.predicted, name) is not None for point in points)
+    return name if said or name == "memory_bytes" else "prove_seconds"
+
+
+def apply(fitted: dict[str, Line] | Calibration | None, estimate: Estimate) -> Estimate:
+    """Return an estimate as this machine will probably have it; unchanged without a calibration."""
+    if fitted is None:
+        return estimate
+    known = fitted.lines if isinstance(fitted, Calibration) else fitted
+    changed: dict[str, float | int] = {}
+    for name, line in known.items():
+        predicted = getattr(estimate, line.of)
+        if predicted is not None:
+            value = line.at(float(predicted))
+            changed[name] = round(value) if name == "memory_bytes" else value
+    return estimate.model_copy(update=changed)
+
+
+def fitted(workspace: Workspace, backend: str, version: str, support: Support) -> Support:
+    """Return a backend's answer with its estimate fitted to this machine, and a note that says so."""
+    known = load(workspace, backend, version)
+    if known is None or support.estimate == Estimate():
+        return support
+    note = f"the estimate is fitted to this machine by {known.models} small models, measured {known.created}"
+    return support.model_copy(
+        update={"estimate": apply(known, support.estimate), "notes": (*support.notes, note)}
+    )
+
+
+def this_machine() -> str:
+    """Return what a calibration is good for: the processor's kind and how many of them may be used."""
+    return f"{platform.machine()} {_processor()} x{measure.processors()}"[:256]
+
+
+def _processor() -> str:
+    from balance_core.compare.machine import describe
+
+    return describe().processor or "processor"
+
+
+def path(workspace: Workspace, backend: str) -> Path:
+    """Return the file of a backend's calibration."""
+    return workspace.root / "calibration" / f"{backend}.json"
+
+
+def load(workspace: Workspace, backend: str, version: str) -> Calibration | None:
+    """Return the calibration of a backend, if there is one for this version and this machine."""
+    with contextlib.suppress(ConfigError):
+        data = read_limited(path(workspace, backend), max_size=_MAX_BYTES, what="calibration")
+        found = Calibration.from_json(data)
+        if found.version == version and found.machine == this_machine():
+            return found
+    return None
+
+
+def calibrate(
+    workspace: Workspace,
+    backends: Iterable[str],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    budget: float = BUDGET_SECONDS,
+) -> dict[str, Calibration | BalanceError]:
+    """Measure small models with each backend and keep what follows; an error stands in the place of a backend's.
+
+    What is left of the time is shared among the backends that are still to come.
+    """
+    waiting = list(backends)
+    found: dict[str, Calibration | BalanceError] = {}
+    ends = time.monotonic() + budget
+    while waiting:
+        backend = waiting.pop(0)
+        share = (ends - time.monotonic()) / (len(waiting) + 1)
+        load_average = _load()
+        try:
+            points = measured(workspace, backend, budget=share, tell=tell)
+            found[backend] = made = _calibration(backend, points, load_average)
+            write_whole(path(workspace, backend), made.to_json())
+        except BalanceError as error:
+            found[backend] = error
+    return found
+
+
+def _calibration(backend: str, points: Sequence[Point], load_average: float) -> Calibration:
+    from balance_core import registry
+
+    fitted = lines(points)
+    if not fitted:
+        raise ConfigError(f"{backend} makes no estimates that could be fitted", hint="its author can: Support.estimate")
+    return Calibration.from_value({
+        "backend": backend,
+        "version": registry.load("backends", backend).version,
+        "machine": this_machine(),
+        "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "load_average": load_average,
+        "models": len(points),
+        "lines": {name: line.model_dump() for name, line in fitted.items()},
+    })  # fmt: skip
+
+
+def _load() -> float:
+    import os
+
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def measured(
+    workspace: Workspace,
+    backend: str,
+    *,
+    budget: float,
+    tell: Callable[[str], None] = lambda _: None,
+    clock: Clock = "wall_seconds",
+) -> list[Point]:
+    """Run the small models, smallest first, as long as the time allows; raises the error of the first of them."""
+    import numpy as np
+
+    from balance_core.compare.suites.perceptron import square
+
+    points: list[Point] = []
+    ends, last = time.monotonic() + budget, 0.0
+    with workspace.scratch() as folder:
+        model, inputs = folder / "model.onnx", folder / "x.npy"
+        for width in WIDTHS:
+            left, began = ends - time.monotonic(), time.monotonic()
+            if points and left < last * _GROWTH:
+                break
+            tell(f"{backend}: a network of two layers of {width} neurons")
+            model.write_bytes(square(width, seed=width))
+            random = np.random.default_rng(width)
+            np.save(inputs, random.standard_normal((SAMPLES, width)).astype(np.float32))
+            try:
+                points.append(run(workspace, backend, model, inputs, seconds=max(left, 5.0), clock=clock))
+            except (StageTimeout, UnsupportedModel):
+                if not points:
+                    raise
+                break
+            last = time.monotonic() - began
+    return points
+
+
+def run(
+    workspace: Workspace,
+    backend: str,
+    model: Path,
+    inputs: Path,
+    *,
+    seconds: float | None = None,
+    clock: Clock = "wall_seconds",
+) -> Point:
+    """Check, set up and prove one model in a workspace that is thrown away; reference strings are kept."""
+    from balance_core.pipeline import Pipeline
+    from balance_core.workspace import Workspace as Place
+
+    with workspace.scratch() as folder:
+        workspace.srs.mkdir(parents=True, exist_ok=True)
+        place = Place(folder)
+        place.srs.symlink_to(workspace.srs, target_is_directory=True)
+        with Pipeline(workspace=place, backend=backend, limits=Limits(seconds=seconds), force=True) as pipeline:
+            converted = pipeline.convert(model, inputs=inputs)
+            estimate = pipeline.check(converted).estimate
+            strings = _listing(workspace.srs)
+            preparation = pipeline.prepare(converted)
+            if _listing(workspace.srs) != strings:  # setup made a reference string, which it does but once
+                (entry,) = place.cache.glob("*.json")
+                entry.unlink()
+                preparation = pipeline.prepare(converted)
+            for _ in range(MOST_PROOFS):
+                pipeline.prove(preparation, converted.inputs or "", index=0, context=bytes(32))
+                if _stages(pipeline, "prove")[-1].wall_seconds > _QUICK_SECONDS:
+                    break
+            return Point(estimate, _costs(pipeline, clock))
+
+
+def _listing(folder: Path) -> frozenset[str]:
+    return frozenset(file.name for file in folder.iterdir() if not file.name.startswith("."))
+
+
+def _stages(pipeline: Pipeline, stage: str) -> list[Measurement]:
+    return [report.measurement for report in pipeline.stages if report.stage == stage and not report.cached]
+
+
+def _costs(pipeline: Pipeline, clock: str) -> dict[str, float]:
+    peaks = [_stages(pipeline, stage)[-1].peak_memory_bytes for stage in ("setup", "commit", "prove")
+             if _stages(pipeline, stage)]  # fmt: skip
+    return {
+        "setup_seconds": float(getattr(_stages(pipeline, "setup")[-1], clock)),
+        "prove_seconds": median(float(getattr(spent, clock)) for spent in _stages(pipeline, "prove")),
+        "memory_bytes": float(max(peaks)),
+    }

@@ -1,0 +1,137 @@
+"""One question and its answer: what is sent, and everything that must be right before the answer is believed."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from balance_core.errors import ConfigError, InvalidProof, ProviderUnreachable
+from balance_core.service import wire
+from balance_core.service.client.inputs import check_inputs, digest_of, stated_inputs
+from balance_core.service.receipts import SignedReceipt, check_receipt, context_of, matching, request_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from balance_core.bundle import Bundle
+    from balance_core.records import Registration, Statement, VerifyingKey
+    from balance_core.service.receipts import AnswerReceipt, ProofMode
+    from balance_core.verification import Verified
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, before it is sent."""
+
+    inputs: Mapping[str, np.ndarray]
+    registration: Registration
+    proof: ProofMode = "none"
+    private: bool = False
+    nonce: str = field(default_factory=lambda: secrets.token_hex(32))
+
+    def body(self) -> wire.Body:
+        """Return what is sent."""
+        asked = wire.Asked(
+            proof=self.proof,
+            nonce=self.nonce,
+            visibility="private" if self.private else "public",
+            registration=self.registration.registration_id,
+        )
+        return wire.write_request(self.inputs, asked)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer under a receipt that was checked; with `verified` also its proof, checked here."""
+
+    question: Question
+    signed: SignedReceipt
+    verified: Verified | None = None
+    bundle: bytes | None = field(default=None, repr=False)
+    hidden: bool = False
+    """Whether the proof hides its input, so that only the receipt says that it is the one that was sent."""
+
+    @property
+    def receipt(self) -> AnswerReceipt:
+        """What the provider promised."""
+        return self.signed.receipt
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The outputs by name, as float64 arrays: the numbers that the receipt's integers stand for."""
+        return {tensor.name: tensor.real() for tensor in self.receipt.outputs}
+
+    @property
+    def proven(self) -> bool:
+        """Whether a proof by a sound proof system bears the answer out."""
+        return self.verified is not None and self.verified.sound
+
+    @property
+    def statement(self) -> Statement | None:
+        """What the proof says."""
+        return matching(self.receipt, self.verified) if self.verified else None
+
+
+def read_answer(question: Question, body: bytes, headers: Mapping[str, str], *, key: VerifyingKey | None) -> Answer:
+    """Check a provider's answer against the question; raises InvalidProof for any mismatch.
+
+    With the verifying key the input's digest is computed here; without it, the proof will show it.
+    """
+    try:
+        response, arrays = wire.read_response(body, headers.get(wire.HEADER_LENGTH.lower()))
+        given = wire.given(response.parameters)
+        signed = SignedReceipt.from_json(given.receipt.encode())
+    except ConfigError as error:
+        raise ProviderUnreachable(
+            f"the provider's answer is not of the protocol: {error.message}", hint="is this a Balance provider?"
+        ) from error
+    check_promise(question, signed, key=key)
+    _check_shown(signed.receipt, arrays)
+    return Answer(question, signed)
+
+
+def check_promise(question: Question, signed: SignedReceipt, *, key: VerifyingKey | None) -> AnswerReceipt:
+    """Return the receipt if it is the registered provider's, of this question; raises InvalidProof."""
+    receipt = check_receipt(signed, question.registration.provider)
+    if receipt.registration_id != question.registration.registration_id:
+        raise InvalidProof("the receipt is under another registration than the one that you rely on")
+    if receipt.nonce != question.nonce or receipt.context != context_of(
+        question.nonce, question.registration.registration_id
+    ):
+        raise InvalidProof("the receipt is of another request: it does not hold the nonce that was sent")
+    if receipt.input_sha256 != request_sha256(question.inputs):
+        raise InvalidProof("the receipt is about another input than the one that was sent")
+    if receipt.proof != question.proof:
+        raise InvalidProof(f"the receipt promises proof {receipt.proof!r}, and {question.proof!r} was asked for")
+    expected = stated_inputs(key, question.inputs) if key is not None and not question.private else None
+    if expected is not None and receipt.input_digest != digest_of(expected):
+        raise InvalidProof(
+            "the receipt names another input than the registered circuit makes of the one that was sent",
+            hint="such a receipt cannot be held against its provider: do not rely on the answer",
+        )
+    return receipt
+
+
+def _check_shown(receipt: AnswerReceipt, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise InvalidProof unless the tensors beside the receipt show what the receipt says."""
+    promised = {tensor.name: tensor for tensor in receipt.outputs}
+    for name, array in arrays.items():
+        tensor = promised.get(name)
+        if tensor is None or tensor.shape != array.shape:
+            raise InvalidProof(f"the answer holds an output {name!r} that the receipt does not")
+        with np.errstate(all="ignore"):
+            meant: Any = tensor.real().astype(array.dtype)
+        if not np.array_equal(meant, array):
+            raise InvalidProof(f"the answer's {name!r} is not what the receipt says")
+
+
+def check_proof(answer: Answer, bundle: Bundle, verified: Verified) -> Answer:
+    """Return the answer with its proof; raises InvalidProof where the proof is not of this very answer."""
+    statement = matching(answer.receipt, verified)
+    shown = check_inputs(statement, bundle.key, answer.question.inputs)
+    if not shown and not answer.question.private:
+        raise InvalidProof("the proof hides its input, which was not asked for")
+    return replace(answer, verified=verified, bundle=bundle.to_bytes(), hidden=not shown)

@@ -1,0 +1,78 @@
+"""What a statement holds for an input: the numbers that a circuit takes for the numbers that were sent.
+
+An integer model's quantisation is part of the verifying key, so that whoever holds the key computes the statement's
+inputs himself. For other proof systems the nearest number that the statement's own scale has is what is expected.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from balance_core import canonical
+from balance_core.errors import InvalidProof
+from balance_core.integer.interface import STRUCTURE_PART, Interface, read_structure
+from balance_core.records import HiddenTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from balance_core.records import Statement, Tensor, VerifyingKey
+
+
+def stated_inputs(key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...] | None:
+    """Return a request's inputs as a statement under this key holds them; None where the key does not tell.
+
+    Raises InvalidProof for a broken key, ConfigError for inputs that the model does not take.
+    """
+    structure = key.parts.get(STRUCTURE_PART)
+    if structure is None:
+        return None
+    from balance_core.integer.executor import checked_integers
+    from balance_core.model.integers import quantised
+
+    model = read_structure(structure)
+    batch = quantised(model, {name: array[None] for name, array in inputs.items()})
+    integers = checked_integers(model, batch)
+    ports = Interface.of(model).inputs
+    return tuple(
+        port.tensor(integers[place][0].reshape(-1).tolist())
+        for port, (place, _) in zip(ports, model.inputs, strict=True)
+    )
+
+
+def digest_of(inputs: tuple[Tensor, ...]) -> str:
+    """Return the `inputs_digest` of a statement with these inputs."""
+    return canonical.digest("inputs/1", *(tensor.to_json() for tensor in inputs))
+
+
+def check_inputs(statement: Statement, key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> bool:
+    """Raise InvalidProof unless the statement is about these inputs; False where it hides them.
+
+    A hidden input cannot be compared: the commitment to it is the provider's, who alone can open it.
+    """
+    if any(isinstance(tensor, HiddenTensor) for tensor in statement.inputs):
+        return False
+    expected = stated_inputs(key, inputs)
+    if expected is not None:
+        if expected != statement.inputs:
+            raise InvalidProof("the proof is about another input than the one that was sent")
+        return True
+    if {tensor.name for tensor in statement.inputs} != inputs.keys():
+        raise InvalidProof("the proof is about inputs of other names than those that were sent")
+    for tensor in statement.inputs:
+        if not isinstance(tensor, HiddenTensor):
+            _check_nearest(tensor, inputs[tensor.name])
+    return True
+
+
+def _check_nearest(tensor: Tensor, array: np.ndarray) -> None:
+    """Raise InvalidProof unless each integer is one that lies nearest to the number sent."""
+    if tensor.shape != array.shape:
+        raise InvalidProof(f"the proof's input {tensor.name!r} has the shape {tensor.shape}, {array.shape} was sent")
+    half = tensor.scale / 2
+    for integer, sent in zip(tensor.integers, array.reshape(-1).tolist(), strict=True):
+        if abs((integer - tensor.zero_point) * tensor.scale - Fraction(sent)) > half:
+            raise InvalidProof(f"the proof's input {tensor.name!r} holds another number than the one that was sent")

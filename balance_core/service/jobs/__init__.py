@@ -1,0 +1,11 @@
+"""The provider's jobs: accepted durably, proven under leases, published exactly once."""
+
+from __future__ import annotations
+
+from balance_core.service.jobs.leases import Lease
+from balance_core.service.jobs.orders import Event, Job, JobState, Order, QueueLimits, Terms
+from balance_core.service.jobs.proving import Prover
+from balance_core.service.jobs.queue import JobQueue
+from balance_core.service.jobs.workers import Workers
+
+__all__ = ["Event", "Job", "JobQueue", "JobState", "Lease", "Order", "Prover", "QueueLimits", "Terms", "Workers"]

@@ -1,0 +1,172 @@
+"""Proving leased jobs: one supervised process proves a few requests, another one checks them as a stranger would."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any
+
+from balance_core import registry
+from balance_core.errors import BalanceError
+from balance_core.service.jobs.attempt import TICK_SECONDS, Attempt
+from balance_core.service.jobs.material import Materials
+from balance_core.service.jobs.publishing import Publisher
+from balance_core.service.receipts import matching
+from balance_core.stages import Limits, Task
+from balance_core.verification import Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from balance_core.bundle import Bundle
+    from balance_core.contracts import ChainAdapter, Executor, Storage
+    from balance_core.service.jobs.attempt import Stop
+    from balance_core.service.jobs.leases import Lease, Memory
+    from balance_core.service.jobs.material import Material
+    from balance_core.workspace import Workspace
+
+_BATCH_SECONDS = 20.0
+"""What one process is given to do, at the pace of those before."""
+_LOG_BYTES = 4 * 2**20
+_log = logging.getLogger(__name__)
+
+
+class Prover:
+    """Proves, checks and publishes leased jobs; any number of threads may use one. `close` it.
+
+    It finds registrations in the workspace by their ids. `storage` and `chain` make the plugins that proofs are
+    published with, once for each thread.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        storage: Callable[[], Storage],
+        chain: Callable[[], ChainAdapter] | None,
+        seconds: float = 3600.0,
+        threads: int | None = None,
+        executor: str = "local",
+    ) -> None:
+        """`seconds` is the longest time that one proof may take, and `threads` the processors for each process."""
+        self._workspace = workspace
+        self._materials = Materials(workspace)
+        self._publisher = Publisher(storage, chain)
+        self._seconds = seconds
+        self._threads = threads
+        self._logs = workspace.root / "service" / "logs"
+        self._executor: Executor = registry.create(
+            "executors", executor, {"folder": workspace.root, "logs": self._logs}
+        )
+        self._pace: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Stop all processes."""
+        self._executor.close()
+
+    def portion(self, leases: Sequence[Lease]) -> int:
+        """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer."""
+        pace = self._pace.get(leases[0].registration_id)
+        if pace is None:
+            return 1
+        return max(1, min(len(leases), int(_BATCH_SECONDS / max(pace, 1e-3))))
+
+    def work(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop) -> None:
+        """Prove and publish jobs of one registration; each ends as done, failed, released or lost."""
+        if leases[0].bundle is not None:
+            for lease in leases:
+                self._publisher.submit(lease)
+            return
+        try:
+            material = self._materials.of(leases[0].registration_id)
+        except BalanceError as error:
+            for lease in leases:
+                lease.failed(error.message)
+            return
+        self._trim_logs()
+        seconds = leases[0].seconds or self._seconds
+        limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
+        attempt = Attempt(self._executor, leases, material, limits, stop)
+        started = time.monotonic()
+        attempt.run()
+        self._learn(leases[0].registration_id, time.monotonic() - started, len(attempt.made))
+        proven = self._bundles(leases, attempt.made, material)
+        attempt.settle_rest(memory.total)
+        if proven:
+            self._check_and_publish(proven, material, limits, stop)
+
+    def _learn(self, registration_id: str, seconds: float, proofs: int) -> None:
+        if proofs:
+            pace = seconds / proofs
+            self._pace[registration_id] = (self._pace.get(registration_id, pace) + pace) / 2
+
+    def _bundles(
+        self, leases: Sequence[Lease], made: Sequence[str], material: Material
+    ) -> list[tuple[Lease, Bundle]]:
+        """Return the bundles of the proofs whose jobs are still ours; the workspace does not keep the proofs."""
+        proven = []
+        for lease, address in zip(leases, made, strict=False):
+            path = self._workspace.blob(address)
+            if not lease.lost:
+                proven.append((lease, material.bundle(path.read_bytes())))
+            path.unlink(missing_ok=True)
+        return proven
+
+    def _check_and_publish(
+        self, proven: Sequence[tuple[Lease, Bundle]], material: Material, limits: Limits, stop: Stop
+    ) -> None:
+        try:
+            said = self._verify(proven, material, limits, stop)
+        except (BalanceError, RuntimeError) as error:
+            for lease, _ in proven:
+                if stop.now.is_set():
+                    lease.release()
+                else:
+                    lease.failed(f"checking: {error}")
+            return
+        for (lease, bundle), word in zip(proven, said, strict=True):
+            if "error" in word:
+                lease.failed(f"the proof does not verify: {word['message']}")
+                continue
+            try:
+                statement = matching(lease.receipt.receipt, Verified.from_value(word["verified"]))
+            except BalanceError as error:
+                _log.error("job %s was not published: %s", lease.job_id, error)
+                lease.failed(f"not published: {error}", retry=False)
+            else:
+                self._publisher.publish(lease, statement, bundle)
+
+    def _verify(
+        self, proven: Sequence[tuple[Lease, Bundle]], material: Material, limits: Limits, stop: Stop
+    ) -> list[dict[str, Any]]:
+        """Check bundles in a fresh process that sees nothing else."""
+        backend = material.circuit.backend
+        with self._workspace.scratch() as folder:
+            paths = []
+            for number, (_, bundle) in enumerate(proven):
+                path = folder / str(number)
+                path.write_bytes(bundle.to_bytes())
+                paths.append(str(path))
+            registration = material.registered.registration.model_dump(mode="json")
+            task = Task(
+                stage="verify",
+                plugin=backend,
+                arguments={"bundles": paths, "registration": registration},
+                limits=limits,
+            )
+            future = self._executor.submit(task)
+            self._executor.prepare("prove", backend)
+            while not wait([future], TICK_SECONDS).done:
+                if stop.now.is_set():
+                    future.cancel()
+            said: list[dict[str, Any]] = future.result().value
+            return said
+
+    def _trim_logs(self) -> None:
+        """Keep the stages' logs from growing for ever."""
+        with contextlib.suppress(OSError):
+            for path in self._logs.glob("*.log"):
+                if path.stat().st_size > _LOG_BYTES:
+                    path.write_bytes(b"")

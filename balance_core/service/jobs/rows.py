@@ -1,0 +1,156 @@
+"""What rows mean, and the steps that several parts of the queue take with them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from balance_core.service.jobs.orders import Event, Job, JobState
+from balance_core.service.jobs.tables import events, inputs, jobs, receipts
+from balance_core.service.receipts import SignedReceipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Row
+
+    from balance_core.service.jobs.orders import Terms
+    from balance_core.service.receipts import AnswerReceipt
+
+TEXT = 500
+"""The most characters of a reason or a message."""
+_MINUTE = 60_000
+
+
+def stamp(milliseconds: int) -> str:
+    """Return a time as records hold it."""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def milliseconds(clock: Callable[[], float]) -> int:
+    """Return the present time as rows hold it."""
+    return int(clock() * 1000)
+
+
+def short(text: str) -> str:
+    """Return a message as one line that fits its column."""
+    return " ".join(text.split())[:TEXT]
+
+
+def job_of(row: Row[Any]) -> Job:
+    """Return a job from its row."""
+    return Job.from_value(
+        {
+            "job_id": row.job_id,
+            "registration_id": row.registration_id,
+            "receipt_id": row.receipt_id,
+            "state": row.state,
+            "accepted": stamp(row.accepted_at),
+            "finished": None if row.finished_at is None else stamp(row.finished_at),
+            "deadline": None if row.deadline_at is None else stamp(row.deadline_at),
+            "failures": row.failures,
+            "bundle": row.bundle,
+            "proof": None if row.proof is None else json.loads(row.proof),
+            "chain_ref": None if row.chain_ref is None else json.loads(row.chain_ref),
+            "reason": row.reason,
+        }
+    )
+
+
+def event_of(row: Row[Any]) -> Event:
+    """Return an event from its row."""
+    return Event(
+        number=row.number,
+        job_id=row.job_id,
+        time=stamp(row.at),
+        state=JobState(row.state),
+        text=row.text,
+        fraction=row.fraction,
+    )
+
+
+def job_row(connection: Connection, job_id: str) -> Row[Any] | None:
+    """Return a job's row, if there is one."""
+    return connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+
+
+def kept_receipt(connection: Connection, receipt_id: str) -> SignedReceipt | None:
+    """Return a kept receipt."""
+    body = connection.execute(sa.select(receipts.c.body).where(receipts.c.receipt_id == receipt_id)).scalar()
+    return None if body is None else SignedReceipt.from_json(body)
+
+
+def keep_receipt(connection: Connection, receipt_id: str, body: bytes, now: int) -> None:
+    """Keep a receipt, unless it is there already."""
+    there = sa.select(receipts.c.receipt_id).where(receipts.c.receipt_id == receipt_id)
+    if connection.execute(there).first() is None:
+        connection.execute(sa.insert(receipts), {"receipt_id": receipt_id, "signed_at": now, "body": body})
+
+
+def add_event(
+    connection: Connection, job_id: str, now: int, state: JobState, *, text: str = "", fraction: float | None = None
+) -> None:
+    """Write down what happened to a job."""
+    row = {"job_id": job_id, "at": now, "state": state.value, "text": short(text), "fraction": fraction}
+    connection.execute(sa.insert(events), row)
+
+
+def enqueue(
+    connection: Connection, receipt: AnswerReceipt, receipt_id: str, terms: Terms, *, unknown_memory: int, now: int
+) -> None:
+    """Make the job that proves a receipt's answer, or take up one that ended without a proof."""
+    values = {
+        "registration_id": receipt.registration_id,
+        "receipt_id": receipt_id,
+        "context": receipt.context,
+        "state": JobState.QUEUED.value,
+        "rank": now - terms.priority * _MINUTE,
+        "ready_at": now,
+        "accepted_at": now,
+        "deadline_at": None if terms.deadline is None else int(terms.deadline * 1000),
+        "finished_at": None,
+        "memory_bytes": terms.memory_bytes or unknown_memory,
+        "seconds": terms.seconds,
+        "attempts": terms.attempts,
+        "failures": 0,
+        "losses": 0,
+        "delays": 0,
+        "reason": "",
+    }
+    changed = connection.execute(sa.update(jobs).where(jobs.c.job_id == receipt.job).values(values)).rowcount
+    if not changed:
+        connection.execute(sa.insert(jobs), {"job_id": receipt.job, **values})
+    add_event(connection, receipt.job, now, JobState.QUEUED)
+
+
+def finish(
+    connection: Connection,
+    job_id: str,
+    now: int,
+    state: JobState,
+    *,
+    reason: str = "",
+    token: str | None = None,
+    chain_ref: bytes | None = None,
+) -> bool:
+    """End a job and erase its inputs; with a token only if that lease still holds it. Returns whether it ended."""
+    where = [jobs.c.job_id == job_id, jobs.c.rank.is_not(None)]
+    if token is not None:
+        where.append(jobs.c.token == token)
+    values = {
+        "state": state.value,
+        "rank": None,
+        "token": None,
+        "worker": None,
+        "finished_at": now,
+        "reason": short(reason),
+        "chain_ref": chain_ref,
+    }
+    if not connection.execute(sa.update(jobs).where(*where).values(values)).rowcount:
+        return False
+    connection.execute(sa.delete(inputs).where(inputs.c.job_id == job_id))
+    add_event(connection, job_id, now, state, text=reason)
+    return True

@@ -1,0 +1,53 @@
+"""Which requests were answered lately: the same again is answered the same, and no nonce names another request."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from balance_core.errors import Rejected
+
+if TYPE_CHECKING:
+    from balance_core.service.receipts import SignedReceipt
+
+MEMORY = 100_000
+"""How many requests are remembered."""
+
+
+class Nonces:
+    """The contexts of the latest requests, with the input that each named and the receipt that it got."""
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._memory = memory
+        self._seen: OrderedDict[str, tuple[str, SignedReceipt | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def claim(self, context: str, input_sha256: str) -> SignedReceipt | None:
+        """Take a context for an input, and return the receipt that the same request got before.
+
+        Raises Rejected where the context was taken for another input.
+        """
+        with self._lock:
+            known = self._seen.get(context)
+            if known is None:
+                self._seen[context] = (input_sha256, None)
+                if len(self._seen) > self._memory:
+                    self._seen.popitem(last=False)
+                return None
+        if known[0] != input_sha256:
+            raise Rejected("this nonce has named another request", hint="draw 32 fresh random bytes for each request")
+        return known[1]
+
+    def settle(self, context: str, signed: SignedReceipt) -> None:
+        """Remember the receipt that a request got."""
+        with self._lock:
+            if context in self._seen:
+                self._seen[context] = (signed.receipt.input_sha256, signed)
+
+    def release(self, context: str) -> None:
+        """Forget a request that got no receipt, so that it leaves no trace."""
+        with self._lock:
+            known = self._seen.get(context)
+            if known is not None and known[1] is None:
+                del self._seen[context]
