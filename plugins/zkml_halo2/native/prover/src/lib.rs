@@ -12,6 +12,6 @@ pub use commit::{commit, Opening};
 pub use keys::{model_and_weights, plan_of, setup, Options};
 pub use prove::prove;
 pub use string::{unwatched, Phase, Watch};
-pub use trial::{altered, altered_digits, read_cells, Edit};
+pub use trial::{altered, altered_digits, answers, read_cells, Edit};
 
 pub use balance_zkml_verifier::Error;

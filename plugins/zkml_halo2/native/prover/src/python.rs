@@ -169,6 +169,19 @@ fn altered(
     guarded(py, || crate::altered(structure, weights, private, &inputs, &edits))
 }
 
+/// Return the outputs that the rows of a circuit come to: for tests.
+#[pyfunction]
+fn answers(
+    py: Python<'_>,
+    structure: &[u8],
+    weights: &[u8],
+    options: &Bound<'_, PyDict>,
+    inputs: Vec<Vec<i64>>,
+) -> PyResult<Vec<Vec<i64>>> {
+    let private = is_private(options)?;
+    guarded(py, || crate::answers(structure, weights, private, &inputs))
+}
+
 /// The same for what a registration shows about private weights.
 #[pyfunction]
 fn altered_digits(
@@ -199,6 +212,7 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(prove, module)?)?;
     module.add_function(wrap_pyfunction!(altered, module)?)?;
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
+    module.add_function(wrap_pyfunction!(answers, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
     balance_zkml_srs::python::register(module)
 }
