@@ -1,9 +1,9 @@
 """Real models proven by zkml_halo2 with public and with private weights, and by ezkl beside it; and how cost grows.
 
-Our figures are of processes that hold nothing but the prover (`zkml_alone.py`): the median of their proofs, CPU seconds,
-peak memory. ezkl runs as its own documentation has it (`ezkl_alone.py`), and once more with the settings that our ezkl
-backend chooses. It needs minutes and up to 22 GB for the large models, so it proves only those that are named after
---ezkl; for the others the figures that it reached alone on a machine of two cores are shown.
+Our figures are of processes that hold nothing but the prover (`zkml_alone.py`): the median of their proofs, CPU
+seconds, peak memory. ezkl runs as its own documentation has it (`ezkl_alone.py`), and once more with the settings
+that our ezkl backend chooses. It needs minutes and up to 22 GB for the large models, so it proves only those that are
+named after --ezkl; for the others the figures that it reached alone on a machine of two cores are shown.
 
     python benchmarks/zkml.py [--ezkl NAME,...] [--folder DIR] [--upstream] [--ladder] [NAME ...]
 """
@@ -50,7 +50,7 @@ PREDICTED = 0.25
 
 @dataclass(frozen=True)
 class Ezkl:
-    """What ezkl 23.0.5 took for a model: seconds to make keys, seconds to prove, bytes of memory; k of its circuit."""
+    """What ezkl 23.0.5 took for a model: seconds for keys, proof and reference string, bytes; k of its circuit."""
 
     k: int
     setup: float
@@ -142,7 +142,8 @@ def report(name: str, weights: str, found: dict, other: Ezkl | None) -> bool:
     print(
         f"{name}, {weights} weights: {found['wall']:.2f} s, {found['cpu']:.2f} CPU s, "
         f"{found['memory'] / 1e6:.0f} MB, set up in {prepared:.2f} s and {seconds['srs']:.2f} s for the string "
-        f"({found['prepared'] / 1e6:.0f} MB), verified in {found['verify'] * 1000:.0f} ms, proof of {found['proof']} B"
+        f"({found['prepared'] / 1e6:.0f} MB), verified in {found['verify'] * 1000:.0f} ms, "
+        f"proof of {found['proof']} B"
     )
     off = {what: plan[what] / found[measured] - 1 for what, measured in (("seconds", "cpu"), ("memory", "memory"))}
     print(
@@ -157,8 +158,8 @@ def report(name: str, weights: str, found: dict, other: Ezkl | None) -> bool:
         smaller, least = other.memory / found["memory"], SMALLER.get(name, 1)
         sooner = (other.setup + other.srs) / (prepared + seconds["srs"])
         print(
-            f"  ezkl {other.wall:.2f} s, {other.memory / 1e9:.1f} GB, set up in {other.setup:.1f} + {other.srs:.1f} s: "
-            f"{faster:.1f} times (bar {bar}), memory {smaller:.0f} times (bar {least}), "
+            f"  ezkl {other.wall:.2f} s, {other.memory / 1e9:.1f} GB, set up in {other.setup:.1f} + {other.srs:.1f} s"
+            f": {faster:.1f} times (bar {bar}), memory {smaller:.0f} times (bar {least}), "
             f"setup {sooner:.0f} times (bar {SOONER})"
         )
         within &= faster >= bar and smaller >= least and sooner >= SOONER
@@ -187,7 +188,8 @@ import resource, sys
 from pathlib import Path
 from balance_core.cli import invoke
 failed = invoke(sys.argv[1:])
-peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+lines = Path("/proc/self/status").read_text().splitlines()
+peak = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(f"\\nmeasured {int(peak) * 1024} {used.ru_utime + used.ru_stime}")
 sys.exit(failed)
@@ -222,8 +224,8 @@ def ladder() -> bool:
             points.append((found["size"], found["cpu"]))
             print(
                 f"  {kind} of {found['size']} weights and activations: k={found['plan']['k']}, "
-                f"{found['plan']['columns']} columns, {found['cpu']:.2f} CPU s, {found['memory'] / 1e6:.0f} MB, set up "
-                f"in {sum(found['seconds'].values()):.1f} s ({found['prepared'] / 1e6:.0f} MB), verified",
+                f"{found['plan']['columns']} columns, {found['cpu']:.2f} CPU s, {found['memory'] / 1e6:.0f} MB, set "
+                f"up in {sum(found['seconds'].values()):.1f} s ({found['prepared'] / 1e6:.0f} MB), verified",
                 flush=True,
             )
         sizes, seconds = np.log(np.array(points)).T

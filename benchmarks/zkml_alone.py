@@ -1,7 +1,8 @@
 """One circuit of zkml_halo2 from encoded bytes, in a process that loads nothing but the native halves.
 
-`benchmarks/zkml.py` writes a folder with a model's structure, weights, inputs and expected outputs, and runs this twice on
-it: `prepare` makes a reference string, keys and commitment, `prove` then proves and verifies. Each prints a line of JSON.
+`benchmarks/zkml.py` writes a folder with a model's structure, weights, inputs and expected outputs, and runs this
+twice on it: `prepare` makes a reference string, keys and commitment, `prove` then proves and verifies. Each prints a
+line of JSON.
 
     python benchmarks/zkml_alone.py prepare|prove FOLDER public|private
 """

@@ -53,7 +53,7 @@ pub fn fill(layout: &Layout, weights: &Weights, inputs: &[Vec<i64>]) -> Result<W
     let value =
         |&(row, lane): &(u32, u8)| filling.a[lane as usize][row as usize] + layout.fixed(Fixed::Raise, row as usize);
     let outputs = layout.outputs.iter().map(|part| part.cells.iter().map(value).collect()).collect();
-    let counts = filling.counts()?;
+    let counts = counts(layout, &filling.q, &filling.r)?;
     let columns = if layout.shape.private { weights::columns(layout, weights)? } else { vec![] };
     Ok(Witness { counts, weights: columns, outputs, q: filling.q, r: filling.r, a: filling.a })
 }
@@ -218,17 +218,18 @@ impl Filling<'_> {
                 self.q[lane][at] = v / divisor;
                 self.a[lane][at] = self.entry(at, v / divisor)?;
             }
-            Fill::Window { divisor, digits, split } => {
+            Fill::Window { divisor, digits } => {
                 if v < 0 {
                     return Err(negative());
                 }
-                self.remainder(row, lane, v % divisor, *split);
+                self.remainder(row, lane, v % divisor, None);
                 let quotient = v / divisor;
                 let (high, low) = (quotient >> digits, quotient & ((1 << digits) - 1));
                 let side = self.entry(row, high)?;
                 self.q[lane][row] = high;
                 self.a[lane][row] = side;
                 let taken = low + (side << digits);
+                self.r[lane][row + 1] = low;
                 self.q[lane][row + 1] = taken;
                 self.a[lane][row + 1] = self.entry(row + 1, taken)?;
             }
@@ -284,26 +285,25 @@ impl Filling<'_> {
         }
         Ok(rest)
     }
+}
 
-    /// Counts how often each entry is looked up.
-    fn counts(&self) -> Result<Vec<Vec<u64>>, Error> {
-        let layout = self.layout;
-        let mut counts = vec![vec![0u64; layout.shape.rows()]; layout.shape.tables];
-        for row in 0..layout.fills.len() {
-            for (column, cells) in [(Fixed::TagQuotient, &self.q), (Fixed::TagRemainder, &self.r)] {
-                let tag = layout.fixed(column, row);
-                if tag == 0 {
-                    continue;
-                }
-                for (lane, cells) in cells.iter().enumerate() {
-                    let place = layout.tables.place(&layout.shape, tag, cells[row]);
-                    let (set, at) = place.ok_or_else(|| {
-                        Error::Witness(format!("row {row}, lane {lane}: {} is in no table", cells[row]))
-                    })?;
-                    counts[set][at] += 1;
-                }
+/// How often each entry is looked up.
+pub fn counts(layout: &Layout, q: &[Vec<i64>], r: &[Vec<i64>]) -> Result<Vec<Vec<u64>>, Error> {
+    let mut counts = vec![vec![0u64; layout.shape.rows()]; layout.shape.tables];
+    for row in 0..layout.fills.len() {
+        for (column, cells) in [(Fixed::TagQuotient, q), (Fixed::TagRemainder, r)] {
+            let tag = layout.fixed(column, row);
+            if tag == 0 {
+                continue;
+            }
+            for (lane, cells) in cells.iter().enumerate() {
+                let place = layout.tables.place(&layout.shape, tag, cells[row]);
+                let (set, at) = place.ok_or_else(|| {
+                    Error::Witness(format!("row {row}, lane {lane}: {} is in no table", cells[row]))
+                })?;
+                counts[set][at] += 1;
             }
         }
-        Ok(counts)
     }
+    Ok(counts)
 }

@@ -32,7 +32,8 @@ fn is_private(options: &Bound<'_, PyDict>) -> PyResult<bool> {
 #[pyfunction]
 fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let private = is_private(options)?;
-    let layout = guarded(py, || Ok(keys::plan_of(structure, private)?.layout))?;
+    let plan = guarded(py, || keys::plan_of(structure, private))?;
+    let layout = &plan.layout;
     let counts = layout.shape.counts();
     let dict = PyDict::new(py);
     dict.set_item("k", layout.shape.k)?;
@@ -43,7 +44,7 @@ fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) ->
     dict.set_item("taps", layout.shape.taps)?;
     dict.set_item("rows", layout.height())?;
     dict.set_item("table_entries", layout.tables.outs.len())?;
-    dict.set_item("seconds", layout.shape.seconds())?;
+    dict.set_item("seconds", plan.seconds())?;
     dict.set_item("memory", layout.shape.bytes())?;
     Ok(dict)
 }

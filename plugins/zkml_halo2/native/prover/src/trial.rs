@@ -42,6 +42,12 @@ pub fn altered(
         let cell = signed.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
         *cell.ok_or_else(|| Error::new("there is no such cell"))? += by;
     }
+    // Whoever alters what is looked up would count anew.
+    if edits.iter().all(|edit| edit.0 != "counts") {
+        if let Ok(counts) = witness::counts(&layout, &witness.q, &witness.r) {
+            witness.counts = counts;
+        }
+    }
     let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
     let mock = MockProver::run(layout.shape.k, &circuit, vec![public])
         .map_err(|error| Error::new(format!("halo2 does not lay it out: {error:?}")))?;
