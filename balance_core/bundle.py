@@ -168,6 +168,11 @@ def check_parts(
     if (commitment.commitment_id if commitment else None) != named.commitment_id:
         held = commitment.commitment_id if commitment else "none"
         raise InvalidProof(f"commitment.json is {held}, registration.json names {named.commitment_id or 'none'}")
+    if commitment is not None and commitment.provider != named.provider:
+        raise InvalidProof(
+            f"the commitment is of the provider {commitment.provider}, registration.json is of {named.provider}",
+            hint="somebody registered a copy of another provider's commitment",
+        )
 
 
 def _check_limits(bundle: Bundle) -> None:

@@ -10,7 +10,16 @@ from balance_core import cid, registering, registry
 from balance_core.bundle import Bundle
 from balance_core.errors import ConfigError
 from balance_core.files import read_limited, write_output
-from balance_core.records import Circuit, Digest, Making, Name, Record, Registration
+from balance_core.records import (
+    MAX_RECORD_BYTES,
+    Circuit,
+    Digest,
+    InputOpening,
+    Making,
+    Name,
+    Record,
+    Registration,
+)
 from balance_core.runs import RunReceipt
 from balance_core.session import BUNDLE_FILE, RECEIPT_FILE, Session
 from balance_core.stages import Limits, Task
@@ -32,11 +41,13 @@ def verify(
     chain: str | None = None,
     chain_settings: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
+    opening: InputOpening | Path | str | None = None,
 ) -> Verified:
     """Check a bundle in a fresh process, from its bytes alone, and return what it proves.
 
     `registration` is the one that is expected: the record, its id, or a file that holds either. With `chain` (and its
     settings) that chain is asked who stands behind it. With neither, the result says that nobody vouches for it.
+    `opening`, or its file, must hold the private inputs that the proof hides: the result then shows them.
     Raises InvalidProof with the reason, ConfigError for what is no bundle, Rejected for a revoked registration.
     """
     data = bundle if isinstance(bundle, bytes) else read_bundle(bundle).to_bytes()
@@ -45,6 +56,7 @@ def verify(
     if chain is not None:
         voucher = vouch(registry.create("chains", chain, chain_settings), chain, found.registration_id)
     expected = _expected(registration)
+    opened = _opening(opening)
     backend = found.registration.registration.backend
     registry.info("verifiers", backend)
     executor = registry.create("executors", "local")
@@ -55,9 +67,17 @@ def verify(
             "bundle": str(path),
             "registration": expected.model_dump(mode="json") if isinstance(expected, Registration) else expected,
             "voucher": voucher.model_dump(mode="json") if voucher else None,
+            "opening": opened.model_dump(mode="json") if opened else None,
         }
         task = Task(stage="verify", plugin=backend, arguments=arguments, limits=limits or Limits())
         return Verified.from_value(executor.submit(task).result().value)
+
+
+def _opening(given: InputOpening | Path | str | None) -> InputOpening | None:
+    """Return what opens private inputs."""
+    if given is None or isinstance(given, InputOpening):
+        return given
+    return InputOpening.from_json(read_limited(Path(given), max_size=MAX_RECORD_BYTES, what="opening"))
 
 
 def _expected(given: Registration | Path | str | None) -> Registration | str | None:
@@ -123,7 +143,11 @@ def inspect(source: Path | str) -> BundleContents | RunReceipt:
 
 
 class Reproduction(Record):
-    """A registration next to what the model really gives."""
+    """A registration next to what the model really gives.
+
+    A commitment to private weights is made with fresh randomness, and can be derived again by nobody: where weights
+    stand behind one, they were not compared.
+    """
 
     kind: ClassVar[str] = "reproduction"
     registration: Registration
@@ -131,10 +155,12 @@ class Reproduction(Record):
     circuit_id: Digest
     agrees: bool
     """Whether the registered circuit is the model's, and the registered model_id, if there is one, too."""
+    weights_compared: bool
+    """Whether that includes the weights; if not, every model of this structure and these settings agrees."""
 
 
 def reproduce(model: Any, registration: Path | str) -> Reproduction:
-    """Derive circuit and commitment of a model again and compare them with a registration.
+    """Derive the circuit of a model again and compare it with a registration.
 
     `registration` is a bundle, a run, or a registration of one's own workspace: it tells the settings. They need not
     be trusted, since what they give is compared with what was registered. Needs the same backend version, and the
@@ -150,6 +176,7 @@ def reproduce(model: Any, registration: Path | str) -> Reproduction:
         model_id=converted.summary.model_id,
         circuit_id=again.circuit_id,
         agrees=agrees,
+        weights_compared=registered.commitment_id is None,
     )
 
 

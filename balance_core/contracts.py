@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from balance_core.model import Model
     from balance_core.records import (
         Circuit,
+        HiddenTensor,
         ModelCommitment,
         Opening,
         Proof,
@@ -124,6 +125,8 @@ class Request:
 
     inputs: Mapping[str, np.ndarray]
     context: bytes
+    blind: bytes | None = None
+    """32 secret random bytes, of this request alone, that hide private inputs; None: nobody need ever open them."""
 
 
 class Job(ABC):
@@ -167,8 +170,9 @@ class Verifier(Plugin):
         """Return what the proof says, decoded from what it authenticates; raises InvalidProof with the reason.
 
         A proof has one encoding: further bytes, before or behind, are refused. So are a commitment where the key
-        binds the weights, and its absence where the commitment does. A backend that does not bind the context states
-        32 zero bytes.
+        binds the weights, its absence where the commitment does, and one that does not show that it was made for the
+        provider whom it names: the core compares that provider with the registration's. A backend that does not bind
+        the context states 32 zero bytes.
         """
 
     @abstractmethod
@@ -176,12 +180,38 @@ class Verifier(Plugin):
         """Say where the key's parameters come from, judged by the key alone; raises InvalidProof for a broken key."""
 
 
+class OpensInputs(ABC):
+    """A verifier whose statements can hide inputs: whoever knows them can show that a statement is of these."""
+
+    @abstractmethod
+    def stated(self, key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
+        """Return inputs of the model's shapes as a statement holds public ones; raises ConfigError for others."""
+
+    @abstractmethod
+    def hidden(
+        self, key: VerifyingKey, context: bytes, inputs: Sequence[Tensor], blind: bytes
+    ) -> tuple[HiddenTensor, ...]:
+        """Return what a statement under this key and context holds in place of these inputs, in their order.
+
+        Raises InvalidProof for a key whose inputs are public, and for inputs that are not of its form.
+        """
+
+
 class ProofBackend(Plugin):
     """A proof system's proving side (entry points: balance.backends); its verifier has the same name."""
 
     capabilities: ClassVar[Capabilities]
+    """What it can promise, under settings that suit."""
     version: ClassVar[str]
     """The version of plugin and proof system together; another one makes other circuits."""
+    answers_in_process: ClassVar[bool] = False
+    """Whether `execute` runs no native code that may crash, print or hold the interpreter: a service may call it in
+    its own process."""
+
+    @property
+    def promises(self) -> Capabilities:
+        """What it promises under its own settings; by default all that it can."""
+        return self.capabilities
 
     @abstractmethod
     def check(self, model: Model) -> Support:
@@ -195,9 +225,13 @@ class ProofBackend(Plugin):
         samples, and the settings are those of its circuit. Raises ConfigError where samples are needed and missing.
         """
 
-    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
-        """Commit to the weights; by default the verifying key binds them and there is nothing to commit to."""
-        del circuit, model, job
+    def commit(self, circuit: Circuit, model: Model, provider: str, job: Job) -> Commitment:
+        """Commit to the weights; by default the verifying key binds them and there is nothing to commit to.
+
+        The commitment is to show that it was made for this provider (an Ed25519 public key, as hex), and for this
+        circuit, so that nobody else can register a copy of it.
+        """
+        del circuit, model, provider, job
         return Commitment()
 
     @abstractmethod
@@ -313,6 +347,14 @@ class ExportsEvmVerifier(ABC):
         """Return a proof's parts, without verifying it; raises InvalidProof for what is no proof of this circuit."""
 
 
+class ExportsDedicatedEvmVerifier(ExportsEvmVerifier):
+    """One that can also generate a contract for a single circuit: dearer to deploy, cheaper to call."""
+
+    @abstractmethod
+    def evm_dedicated(self, key: VerifyingKey) -> EvmContract:
+        """Return the contract that checks proofs of this circuit, and is told nothing of it."""
+
+
 class Storage(Plugin):
     """Keeps blobs by content address (entry points: balance.storage); CIDs are those of `balance_core.cid`."""
 
@@ -425,6 +467,31 @@ class ChecksProofs(ABC):
         Raises InvalidProof where it is another one. False where nothing here exports contracts to compare with.
         Whoever registers a model on a chain names the contract that checks its proofs, and could name one that always
         says yes.
+        """
+
+
+@dataclass(frozen=True)
+class OnchainCost:
+    """What having a contract check a proof takes, in gas; `calldata` in bytes."""
+
+    deploy: int
+    """The contracts that verify, once for each chain."""
+    circuit: int
+    """Telling them of a circuit, once for each registration."""
+    verify: int
+    """One proof."""
+    calldata: int
+
+
+class TriesOnchain(ABC):
+    """A chain that can try what publishing would cost, on a chain of its own in this process."""
+
+    @classmethod
+    @abstractmethod
+    def onchain_cost(cls, record: ProofRecord, bundle: Bundle) -> OnchainCost:
+        """Return what having this proof checked takes; nothing is sent anywhere.
+
+        Raises UnsupportedModel where no contract of this chain checks such proofs, InvalidProof where it says no.
         """
 
 

@@ -74,9 +74,12 @@ def judge(
         check_record(verified, record)
     told, left = [], told_bytes
     for statement in verified.statements:
-        left -= _least_bytes(statement)
-        if left < 0 or (left := left + _least_bytes(statement) - len(statement.to_json())) < 0:
+        size = _least_bytes(statement)
+        if size <= left:
+            size = len(statement.to_json())
+        if size > left:
             break
+        left -= size
         told.append(statement)
     return Judgement(
         registration_id=verified.registration_id,

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from balance_core.contracts import Executor, ProofBackend
-    from balance_core.stages import Estimate, Progress
+    from balance_core.stages import Capabilities, Estimate, Progress
     from balance_core.workspace import Workspace
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 """Changes when a cached preparation of an older core must not be used."""
 
 
@@ -85,6 +85,12 @@ class Pipeline:
         found: type[ProofBackend] = self.plugin
         return found
 
+    @property
+    def promises(self) -> Capabilities:
+        """What the backend promises under the settings of this run."""
+        backend: ProofBackend = registry.create("backends", self.backend, self.settings)
+        return backend.promises
+
     def convert(
         self,
         source: Path,
@@ -116,9 +122,12 @@ class Pipeline:
         result = self._stage("check", blobs={"model": converted.summary.model}, soon=("setup",))
         return Support.from_value(result.value)
 
-    def prepare(self, converted: Converted) -> Preparation:
-        """Check, set up and commit, or take all three from the cache; other processes wait for the same work."""
-        key = self._cache_key(converted)
+    def prepare(self, converted: Converted, provider: str) -> Preparation:
+        """Check, set up and commit for a provider, or take all three from the cache.
+
+        Other processes wait for the same work.
+        """
+        key = self._cache_key(converted, provider)
         entry = self.workspace.cache / f"{key}.json"
         with locked(entry.with_suffix(".lock")):
             cached = self._cached(entry)
@@ -135,18 +144,19 @@ class Pipeline:
                     hint="another backend may: `balance plugins list`",
                 )
             self._refuse_excess(support.estimate)
-            made = self._set_up(converted, support.estimate)
+            made = self._set_up(converted, support.estimate, provider)
             write_whole(entry, made.to_json())
             return made
 
-    def _set_up(self, converted: Converted, estimate: Estimate) -> Preparation:
+    def _set_up(self, converted: Converted, estimate: Estimate, provider: str) -> Preparation:
         model = converted.summary.model
         soon = ("execute", "prove")  # while there are processors to spare, which answering many samples leaves none
         setup = self._stage("setup", blobs={"model": model, "samples": converted.samples}, soon=soon)
         circuit = setup.blobs["circuit"]
         blobs: Mapping[str, str] = {}
         if _commits(self.plugin_class):
-            blobs = self._stage("commit", blobs={"model": model, "circuit": circuit}, soon=("execute",)).blobs
+            given = {"model": model, "circuit": circuit}
+            blobs = self._stage("commit", blobs=given, arguments={"provider": provider}, soon=("execute",)).blobs
         return Preparation(
             model=converted.summary,
             backend=self.backend,
@@ -173,14 +183,16 @@ class Pipeline:
         result = self._stage("execute", blobs={**_proving_blobs(preparation), "samples": inputs}, soon=("prove",))
         return Fidelity.from_value(result.value), result.blobs["answers"]
 
-    def prove(self, preparation: Preparation, inputs: str, *, index: int, context: bytes) -> Proof:
-        """Prove the answer to one of the inputs under a context of 32 bytes."""
+    def prove(
+        self, preparation: Preparation, inputs: str, *, index: int, context: bytes, blind: bytes | None = None
+    ) -> Proof:
+        """Prove the answer to one of the inputs under a context of 32 bytes; `blind` hides it, if it is private."""
         if len(context) != 32:
             raise ConfigError(f"a context has 32 bytes, not {len(context)}", hint="give 64 hex digits")
         result = self._stage(
             "prove",
             blobs={**_proving_blobs(preparation), "samples": inputs},
-            arguments={"index": index, "context": context.hex()},
+            arguments={"index": index, "context": context.hex(), "blind": blind.hex() if blind else None},
             soon=("verify",),
         )
         return Proof(self.backend, self.workspace.blob(result.blobs["proof"]).read_bytes())
@@ -256,7 +268,7 @@ class Pipeline:
                 hint="--force goes on all the same; --memory sets another limit",
             )
 
-    def _cache_key(self, converted: Converted) -> str:
+    def _cache_key(self, converted: Converted, provider: str) -> str:
         return canonical.digest(
             f"setup-cache/{_CACHE_VERSION}",
             canonical.encode(
@@ -266,6 +278,7 @@ class Pipeline:
                     "backend": self.backend,
                     "version": self.plugin_class.version,
                     "settings": dict(self.settings),
+                    "provider": provider if _commits(self.plugin_class) else None,
                 }
             ),
         )

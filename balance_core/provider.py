@@ -64,7 +64,7 @@ def check(model: Any, *, samples: Any = None, **options: Unpack[Options]) -> Sup
 def setup(model: Any, samples: Any = None, **options: Unpack[Options]) -> Registered:
     """Make a model ready for proving and register it; `samples` are typical inputs, to choose settings by."""
     with Session(options) as session:
-        preparation = session.pipeline.prepare(session.convert(model, None, samples))
+        preparation = session.prepare(session.convert(model, None, samples))
         return session.register(preparation)[0]
 
 
@@ -90,7 +90,7 @@ def run(
         raise ConfigError("there is nothing to prove without an input", hint="give one with --input x.npy")
     with Session(options) as session, session.following(str(model)[:200]):
         converted = session.convert(model, inputs, samples)
-        preparation = session.pipeline.prepare(converted)
+        preparation = session.prepare(converted)
         registered, reference = session.register(preparation)
         return session.prove(registered, converted, index=index, context=context, registration_ref=reference)
 

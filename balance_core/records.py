@@ -148,6 +148,22 @@ class Tensor(Record):
             raise ValueError(f"shape {self.shape} does not fit {len(self.integers)} integers")
         return self
 
+    def to_json(self) -> bytes:
+        """Return the canonical JSON bytes, written out: tensors have most of the numbers of all records."""
+        integers, largest = self.integers, canonical.MAX_EXACT_INT
+        plain = not integers or (-largest < min(integers) and max(integers) < largest)
+        number = str if plain else _number
+        fields = (
+            f'"denominator":{_number(self.denominator)}',
+            f'"integers":[{",".join(map(number, integers))}]',
+            f'"name":{canonical.encode(self.name).decode()}',
+            f'"numerator":{_number(self.numerator)}',
+            f'"schema_version":{self.schema_version}',
+            f'"shape":[{",".join(map(_number, self.shape))}]',
+            f'"zero_point":{_number(self.zero_point)}',
+        )
+        return f"{{{','.join(fields)}}}".encode()
+
     @property
     def scale(self) -> Fraction:
         """The value of one unit."""
@@ -159,6 +175,11 @@ class Tensor(Record):
 
         unit = self.numerator / self.denominator
         return np.array([(i - self.zero_point) * unit for i in self.integers], dtype=np.float64).reshape(self.shape)
+
+
+def _number(value: int) -> str:
+    """Return an integer as canonical JSON has it."""
+    return str(value) if -canonical.MAX_EXACT_INT < value < canonical.MAX_EXACT_INT else f'"{value}"'
 
 
 class HiddenTensor(Record):
@@ -190,11 +211,25 @@ class Statement(Record):
         return canonical.digest("inputs/1", *(tensor.to_json() for tensor in self.inputs))
 
 
+class InputOpening(Record):
+    """What stands behind the private inputs of one statement; a secret of whoever asked, and of the provider."""
+
+    kind: ClassVar[str] = "input-opening"
+    circuit_id: Digest
+    context: Context
+    inputs: tuple[Tensor, ...]
+    blind: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class ModelCommitment(Record):
-    """What binds the weights when the verifying key does not; its form is the backend's own."""
+    """What binds the weights when the verifying key does not; its form is the backend's own.
+
+    It is one provider's, and shows that it is: whoever copies it cannot register it as his own.
+    """
 
     kind: ClassVar[str] = "model-commitment"
     backend: Name
+    provider: PublicKey
     data: Hex
 
     @property

@@ -55,7 +55,12 @@ def register(
             "this setup is insecure-test: whoever made it could forge proofs, so it is not published to a chain",
             hint="import a ceremony's SRS with `balance srs import FILE`, or insist with --allow-insecure-test",
         )
-    public_weights = not pipeline.plugin_class.capabilities.private_weights
+    if commitment is not None and commitment.provider != key.public:
+        raise ConfigError(
+            f"the commitment was made for the provider {commitment.provider}, and not for {key.public}",
+            hint="set the model up again with the key that is to register it",
+        )
+    public_weights = not pipeline.promises.private_weights
     wanted = Registration(
         name=name or registration_name(preparation),
         backend=circuit.backend,

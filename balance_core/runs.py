@@ -17,7 +17,7 @@ from balance_core.records import (
     Tensor,
     TensorSpec,
 )
-from balance_core.stages import Estimate, Limits, Measurement, SrsUse
+from balance_core.stages import Capabilities, Estimate, Limits, Measurement, SrsUse
 
 
 class ModelSummary(Record):
@@ -113,6 +113,8 @@ class RunReceipt(Record):
     statement: Statement
     sound: bool
     """Whether the statement is proven; a mock and the reference backend prove nothing."""
+    promises: Capabilities
+    """What the backend promises under the settings of this run."""
     fidelity: Fidelity
     facts: dict[str, int | float | str | bool]
     """What the backend tells about its circuit."""

@@ -35,11 +35,14 @@ if TYPE_CHECKING:
     from balance_core.records import Fidelity, Statement
     from balance_core.registering import Registered
     from balance_core.runs import ModelSummary, Preparation
+    from balance_core.signing import SigningKey
     from balance_core.stages import Progress
 
 BUNDLE_FILE = "proof.balance"
 RECEIPT_FILE = "receipt.json"
 EVENTS_FILE = "events.jsonl"
+OPENING_FILE = "opening.json"
+"""What opens the private inputs of a proof: for whoever asked, and nobody else."""
 DEFAULT_BACKEND = "ezkl"
 REFERENCE_BACKEND = "integer"
 _ANSWERS_MAX_BYTES = 2**30
@@ -193,15 +196,22 @@ class Session:
             np.savez(path, x=np.asarray(inputs))
         return path
 
-    def register(self, preparation: Preparation) -> tuple[Registered, ChainRef | None]:
-        """Sign and publish the registration of a prepared model."""
+    def _key(self) -> SigningKey:
+        """Return the key that the model is registered with."""
         store = KeyStore(self.workspace.keys)
         name = self.options.get("key", DEFAULT_KEY)
-        key = store.default() if name == DEFAULT_KEY else store.load(name)
+        return store.default() if name == DEFAULT_KEY else store.load(name)
+
+    def prepare(self, converted: Converted) -> Preparation:
+        """Make a model ready for proving, for the provider of this session's key."""
+        return self.pipeline.prepare(converted, self._key().public)
+
+    def register(self, preparation: Preparation) -> tuple[Registered, ChainRef | None]:
+        """Sign and publish the registration of a prepared model."""
         return registering.register(
             self.pipeline,
             preparation,
-            key=key,
+            key=self._key(),
             chain=self.chain,
             name=self.options.get("name"),
             allow_insecure_test=self.options.get("allow_insecure_test", False),
@@ -246,16 +256,19 @@ class Session:
             )
         preparation = registered.preparation
         execution = self.execute(preparation, converted)
-        proof = self.pipeline.prove(preparation, converted.inputs, index=index, context=context or os.urandom(32))
+        promises = self.pipeline.promises
+        context = context or os.urandom(32)
+        blind = os.urandom(32) if promises.private_input else None
+        proof = self.pipeline.prove(preparation, converted.inputs, index=index, context=context, blind=blind)
+        claims = {"making": self.pipeline.circuit(preparation).making.to_json()}
+        if not promises.private_input:  # how well the answers fit would tell of the inputs
+            claims["fidelity"] = execution.fidelity.to_json()
         bundle = Bundle(
             registration=registered.signed,
             key=self.pipeline.verifying_key(preparation),
             commitment=self.pipeline.commitment(preparation),
             proof=proof,
-            claims={
-                "making": self.pipeline.circuit(preparation).making.to_json(),
-                "fidelity": execution.fidelity.to_json(),
-            },
+            claims=claims,
         )
         data = bundle.to_bytes()
         address = self.workspace.publish_bytes(data)
@@ -272,8 +285,21 @@ class Session:
         )
         write_whole(self.folder / BUNDLE_FILE, data)
         write_whole(self.folder / RECEIPT_FILE, receipt.to_json())
+        if blind is not None:
+            self._keep_opening(bundle, statement, converted.inputs, index=index, blind=blind)
         self.pipeline.tell("run_finished", receipt)
         return Run(receipt, self.folder)
+
+    def _keep_opening(self, bundle: Bundle, statement: Statement, inputs: str, *, index: int, blind: bytes) -> None:
+        """Keep what opens the private inputs of a statement, after trying that it does."""
+        from balance_core import arrays, opening
+
+        batch = arrays.read_samples(self.workspace.blob(inputs)).inputs
+        verifier = registry.create("verifiers", self.backend)
+        asked = {name: array[index] for name, array in batch.items()}
+        made = opening.of(verifier, bundle.key, statement, asked, blind)
+        opening.check(verifier, bundle.key, statement, made)
+        write_whole(self.folder / OPENING_FILE, made.to_json(), mode=0o600)
 
     def execute(self, preparation: Preparation, converted: Converted) -> Execution:
         """Answer all inputs as proofs would."""
@@ -320,7 +346,8 @@ class Session:
         notes = list(converted.summary.notes)
         if circuit.setup_trust.is_test_only:
             notes.append(TEST_SETUP_NOTE)
-        sound = self.pipeline.plugin_class.capabilities.sound
+        promises = self.pipeline.promises
+        sound = promises.sound
         if not sound:
             notes.append(f"{self.backend} is not sound: its proofs prove nothing to anybody")
         return RunReceipt(
@@ -332,6 +359,7 @@ class Session:
             registration=registered.registration,
             statement=statement,
             sound=sound,
+            promises=promises,
             fidelity=fidelity,
             facts=circuit.facts,
             stages=tuple(self.pipeline.stages),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from balance_core import opening
 from balance_core.bundle import check_parts
 from balance_core.chain import Standing, Voucher, Vouches
 from balance_core.errors import BalanceError, ConfigError, InvalidProof, Rejected, ToolFailed
-from balance_core.records import Digest, Record, Registration, SetupTrust, Statement
+from balance_core.records import Digest, Record, Registration, SetupTrust, Statement, Tensor
 
 if TYPE_CHECKING:
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Verifier
+    from balance_core.records import InputOpening, VerifyingKey
 
 NOBODY = "nobody: the proof is valid for a registration that nobody vouches for"
 """How a verification without a pinned registration is shown."""
@@ -27,6 +29,8 @@ class Verified(Record):
     statements: tuple[Statement, ...]
     sound: bool
     """Whether the verifier says that what it accepts is proven; a mock and the reference backend say no."""
+    opened_inputs: tuple[Tensor, ...] = ()
+    """Private inputs that a statement hides, shown by an opening that was checked against it."""
     vouched_by: tuple[Voucher, ...] = ()
     """Empty: whoever made the bundle chose the registration too."""
 
@@ -53,12 +57,14 @@ def verify(
     expected: Registration | str | None = None,
     voucher: Voucher | None = None,
     accept_revoked: bool = False,
+    opened: InputOpening | None = None,
 ) -> Verified:
     """Return what a bundle proves; raises InvalidProof with the reason.
 
     `expected` is the registration, or its id, that the caller got elsewhere; `voucher` is a chain's word for one
     (see `vouch`). Without either, the proof is checked against the bundle's own registration: nobody vouches for it.
     A registration that its provider has revoked is Rejected, unless `accept_revoked` leaves it to the report.
+    `opened` must hold the private inputs of a statement.
     """
     check_parts(bundle.registration, bundle.key, bundle.commitment, bundle.proof)
     registration = bundle.registration.registration
@@ -91,7 +97,19 @@ def verify(
         statements=statements,
         sound=verifier.sound,
         vouched_by=vouchers,
+        opened_inputs=() if opened is None else _opened(verifier, bundle.key, statements, opened),
     )
+
+
+def _opened(
+    verifier: Verifier, key: VerifyingKey, statements: tuple[Statement, ...], opened: InputOpening
+) -> tuple[Tensor, ...]:
+    """Return the inputs of the statement that an opening is of; raises InvalidProof unless it opens them."""
+    named = [statement for statement in statements if statement.context == opened.context]
+    if not named:
+        raise InvalidProof("the opening is of another request")
+    opening.check(verifier, key, named[0], opened)
+    return opened.inputs
 
 
 def _pinned(

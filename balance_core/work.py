@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing_extensions import override
 
 from balance_core import arrays, registry
 from balance_core.contracts import Job, ProofBackend, Request, Samples
-from balance_core.errors import BalanceError, BlobNotFound
-from balance_core.records import Circuit, Opening, Registration
+from balance_core.errors import BalanceError, BlobNotFound, PluginError
+from balance_core.records import Circuit, InputOpening, Opening, Registration
 from balance_core.stages import SrsUse, Task
 from balance_core.workspace import Workspace
 
@@ -173,7 +174,7 @@ def _setup(task: Task, job: LocalJob) -> Outcome:
 
 
 def _commit(task: Task, job: LocalJob) -> Outcome:
-    commitment = _backend(task).commit(_circuit(task, job), _model(task, job), job)
+    commitment = _backend(task).commit(_circuit(task, job), _model(task, job), task.arguments["provider"], job)
     blobs = {"opening": job.publish_bytes(commitment.opening.to_json(), "opening.json")}
     if commitment.public is not None:
         blobs["commitment"] = job.publish_bytes(commitment.public.to_json(), "commitment.json")
@@ -196,8 +197,11 @@ def _prove(task: Task, job: LocalJob) -> Outcome:
         return _prove_each(task, job)
     samples = _samples(task, job)
     index = task.arguments["index"]
+    blind = task.arguments.get("blind")
     request = Request(
-        {name: array[index] for name, array in samples.inputs.items()}, bytes.fromhex(task.arguments["context"])
+        {name: array[index] for name, array in samples.inputs.items()},
+        bytes.fromhex(task.arguments["context"]),
+        bytes.fromhex(blind) if blind else None,
     )
     proof = _backend(task).prove(_circuit(task, job), _opening(task, job), [request], job)
     return Outcome(None, {"proof": job.publish_bytes(proof.data, "proof.bin")})
@@ -248,7 +252,9 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
         expected = Registration.from_value(expected)
     word = task.arguments.get("voucher")
     voucher = Voucher.from_value(word) if word else None
-    verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher)
+    shown = task.arguments.get("opening")
+    opened = InputOpening.from_value(shown) if shown else None
+    verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher, opened=opened)
     return Outcome(verified.model_dump(mode="json"), {})
 
 
@@ -256,6 +262,7 @@ def _judge(task: Task, job: LocalJob) -> Outcome:
     """Check a stranger's bundle against a chain's record of it; what comes back is small, whatever it states."""
     from balance_core import judging
     from balance_core.bundle import MAX_BUNDLE_BYTES
+    from balance_core.chain import ProofRecord, Voucher
 
     del job
     judging.confine()
@@ -265,12 +272,39 @@ def _judge(task: Task, job: LocalJob) -> Outcome:
     judgement = judging.judge(
         bundle,
         registry.create("verifiers", bundle.registration.registration.backend),
-        record=judging.ProofRecord.from_value(given["record"]) if given.get("record") else None,
+        record=ProofRecord.from_value(given["record"]) if given.get("record") else None,
         expected=given.get("registration"),
-        voucher=judging.Voucher.from_value(given["voucher"]) if given.get("voucher") else None,
+        voucher=Voucher.from_value(given["voucher"]) if given.get("voucher") else None,
         told_bytes=given.get("told_bytes", 0),
     )
     return Outcome(judgement.model_dump(mode="json"), {})
+
+
+def _onchain(task: Task, job: LocalJob) -> Outcome:
+    """Say what having a bundle's proof checked takes on the first chain that can try it."""
+    from dataclasses import asdict
+
+    from balance_core.bundle import Bundle
+    from balance_core.chain import ProofRecord
+    from balance_core.contracts import TriesOnchain
+    from balance_core.records import Statement
+
+    job.progress("trying the contracts")
+    bundle = Bundle.read(Path(task.arguments["bundle"]))
+    statement = Statement.from_value(task.arguments["statement"])
+    record = ProofRecord(
+        registration_id=bundle.registration_id,
+        context=statement.context,
+        inputs_digest=statement.inputs_digest,
+        statement_digest=statement.digest,
+        bundle=bundle.cid,
+    )
+    for name in registry.names("chains"):
+        with contextlib.suppress(PluginError):  # one that is broken is not asked
+            chain = registry.load("chains", name)
+            if issubclass(chain, TriesOnchain):
+                return Outcome(asdict(chain.onchain_cost(record, bundle)), {})
+    return Outcome(None, {})
 
 
 _STAGES: dict[str, Callable[[Task, LocalJob], Outcome]] = {
@@ -279,6 +313,7 @@ _STAGES: dict[str, Callable[[Task, LocalJob], Outcome]] = {
     "convert": _convert,
     "execute": _execute,
     "judge": _judge,
+    "onchain": _onchain,
     "prove": _prove,
     "setup": _setup,
     "verify": _verify,

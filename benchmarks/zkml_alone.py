@@ -18,6 +18,9 @@ from pathlib import Path
 import balance_zkml_prover as prover
 import balance_zkml_verifier as verifier
 
+PROVIDER = bytes(32)
+"""The public key that registrations are of."""
+
 
 def peak() -> int:
     """Return the most memory of this process so far in bytes: that of its parent is not in it, as in getrusage."""
@@ -44,7 +47,7 @@ def prepare(folder: Path, weights: str) -> dict[str, object]:
     key = timed("keys", prover.setup, structure, str(folder / "string"), options)["key"]
     (folder / "key").write_bytes(key)
     if weights == "private":
-        made = timed("commit", prover.commit, structure, values, key, str(folder / "string"))
+        made = timed("commit", prover.commit, structure, values, key, str(folder / "string"), PROVIDER)
         for name in ("commitment", "opening"):
             (folder / name).write_bytes(made[name])
     return {"seconds": seconds, "plan": plan, "memory": peak()}
@@ -65,9 +68,9 @@ def prove(folder: Path, weights: str) -> dict[str, object]:
         cpus.append(time.process_time() - cpu)
         memory = memory or peak()
         start = time.perf_counter()
-        stated = verifier.verify(read["key"], commitment, proof)
+        stated = verifier.verify(read["key"], (commitment, PROVIDER) if private else None, proof)
         checks.append(time.perf_counter() - start)
-        if stated[2:] != (inputs, expected):
+        if stated[2] != inputs or stated[3] != expected:
             raise SystemExit("a proof states other values than the executor gives")
     return {
         "wall": statistics.median(walls), "fastest": min(walls), "cpu": min(cpus), "verify": min(checks),

@@ -19,7 +19,7 @@ from balance_core.stages import Capabilities, Support
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from balance_core.contracts import Job
+    from balance_core.contracts import Job, Verifier
     from balance_core.integer.model import IntegerModel
     from balance_core.integer.proving import IntegerRequest
     from balance_core.model import Model
@@ -57,6 +57,12 @@ class IntegerBackend(IntegerProofBackend):
         del job
         trust = SetupTrust(trust=Trust.TRANSPARENT)
         return Keys({WEIGHTS_PART: encode_weights(integer)}, trust, facts={"note": NOTE})
+
+    @override
+    def make_verifier(self) -> Verifier:
+        from balance_core.builtin.integer_verifier import IntegerVerifier
+
+        return IntegerVerifier()
 
     @override
     def prove_integers(

@@ -14,6 +14,8 @@ import typer.exceptions
 
 from balance_core.cli import (
     advise,
+    ask,
+    audit,
     compare,
     consumer,
     doctor,
@@ -23,10 +25,12 @@ from balance_core.cli import (
     ledger,
     plugins,
     provider,
+    receipt,
     report,
     serve,
     srs,
     storage,
+    validator,
 )
 from balance_core.cli.groups import GroupWithPlugins
 from balance_core.errors import EXIT_CRASH, EXIT_INTERRUPTED, BalanceError
@@ -47,11 +51,15 @@ provider.add_commands(app)
 execute.add_commands(app)
 consumer.add_commands(app)
 serve.add_commands(app)
+ask.add_commands(app)
+app.add_typer(audit.app, name="audit")
+app.add_typer(receipt.app, name="receipt")
 app.add_typer(srs.app, name="srs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(storage.app, name="storage")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(validator.app, name="validator")
 compare.add_commands(app)
 report.add_commands(app)
 advise.add_commands(app)

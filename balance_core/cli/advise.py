@@ -37,7 +37,9 @@ def advise(
     ] = None,
     needs: Annotated[
         str | None,
-        typer.Option(help="Properties that proofs must have, by commas: zero_knowledge,onchain,...", show_default=False),
+        typer.Option(
+            help="Properties that proofs must have, by commas: zero_knowledge,onchain,...", show_default=False
+        ),
     ] = None,
     results: Annotated[
         list[Path] | None,

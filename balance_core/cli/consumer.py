@@ -59,6 +59,12 @@ def verify(
             "-o", metavar="KEY=VALUE", help="A setting: chain.KEY or storage.KEY. Repeatable.", show_default=False
         ),
     ] = None,
+    opening: Annotated[
+        Path | None,
+        typer.Option(
+            "--opening", help="What opens the proof's private inputs: opening.json of the run.", show_default=False
+        ),
+    ] = None,
     timeout: given.TimeoutOption = None,
     memory: given.MemoryOption = None,
     json: given.JsonOption = False,
@@ -69,11 +75,17 @@ def verify(
     and compared with what the chain says.
     """
     if chain is not None:
+        if opening is not None:
+            from balance_core.errors import ConfigError
+
+            raise ConfigError(
+                "--opening goes with a bundle", hint="fetch it with `balance storage get`, or from its run"
+            )
         _verify_published(bundle, chain, storage, setting, limits=given.limits(timeout, memory, None), json=json)
         return
     import balance_core as balance
     from balance_core.cli.display import field
-    from balance_core.cli.statements import show_statement
+    from balance_core.cli.statements import show_opened, show_statement
     from balance_core.errors import ConfigError
 
     if ledger is not None and not ledger.is_file():
@@ -84,6 +96,7 @@ def verify(
         chain="ledger" if ledger else None,
         chain_settings={"path": str(ledger), "read_only": True} if ledger else None,
         limits=given.limits(timeout, memory, None),
+        opening=opening,
     )
     if json:
         typer.echo(verified.to_json().decode())
@@ -91,6 +104,7 @@ def verify(
     _show_registration(verified.registration)
     for statement in verified.statements:
         show_statement(statement)
+    show_opened(verified.opened_inputs)
     field("vouched for by", verified.vouched)
     if verified.setup_trust.is_test_only:
         from balance_core.session import TEST_SETUP_NOTE
@@ -224,7 +238,7 @@ def reproduce(
     ],
     json: given.JsonOption = False,
 ) -> None:
-    """Derive a model's circuit again, and say whether it is the registered one."""
+    """Derive a model's circuit again, and say whether it is the registered one and binds the weights."""
     import balance_core as balance
     from balance_core.cli.display import field
 
@@ -235,6 +249,11 @@ def reproduce(
         _show_registration(result.registration)
         field("this model", result.model_id)
         field("its circuit", result.circuit_id)
-        typer.echo("the registration is this model's" if result.agrees else "the registration is of another model")
+        if result.agrees and not result.weights_compared:
+            field("note", "weights were not compared: a commitment hides them, and its provider alone can open it")
+            typer.echo("the registration is of a model with this one's structure and settings")
+        else:
+            agrees = "the registration is this model's"
+            typer.echo(agrees if result.agrees else "the registration is of another model")
     if not result.agrees:
         raise typer.Exit(1)

@@ -92,7 +92,10 @@ def _calibrate() -> None:
         field(name, f"{made.models} models, kept in {calibration.path(workspace, name)}")
         for figure, line in sorted(made.lines.items()):
             base = f"{line.base / 2**20:.0f} MiB" if figure == "memory_bytes" else f"{line.base:.2f} s"
-            field("", f"{figure.split('_')[0]}: {base} and {line.slope:.2f} times the estimate of {line.of.split('_')[0]}")
+            field(
+                "",
+                f"{figure.split('_')[0]}: {base} and {line.slope:.2f} times the estimate of {line.of.split('_')[0]}",
+            )
     busy = [made for made in found.values() if not isinstance(made, BalanceError) and made.was_busy]
     if busy:
         typer.echo(

@@ -36,8 +36,10 @@ class GroupWithPlugins(typer.core.TyperGroup):
         if point is None:
             return None
         try:
-            return typer.main.get_command(point.load())
+            command = typer.main.get_command(point.load())
         except Exception as error:
             raise PluginLoadError(
                 f"the command group {cmd_name!r} does not load: {error}", hint=f"it comes from {point.value}"
             ) from error
+        command.name = cmd_name  # what the help of all commands calls it
+        return command

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from balance_core.cli import options as given
+
 if TYPE_CHECKING:
     from balance_core.registry import PluginInfo
 
@@ -34,8 +36,8 @@ def show_all() -> None:
 
 
 @app.command(epilog="Example: balance plugins show ezkl")
-def show(name: NameArgument, kind: KindOption = None) -> None:
-    """Show what a plugin promises, and the settings that `-o KEY=VALUE` takes."""
+def show(name: NameArgument, kind: KindOption = None, setting: given.SettingOption = None) -> None:
+    """Show what a plugin promises under its settings, and the settings that `-o KEY=VALUE` takes."""
     from balance_core import registry
     from balance_core.cli.display import field
 
@@ -44,14 +46,17 @@ def show(name: NameArgument, kind: KindOption = None) -> None:
     field("plugin", f"{name} ({plugin.kind}) from {plugin.distribution} {plugin.version}")
     field("about", (loaded.__doc__ or "").strip().partition("\n")[0])
     capabilities = getattr(loaded, "capabilities", None)
+    settings = given.plugin_settings(setting)["settings"]
     if capabilities is not None:
-        for promise, value in capabilities.model_dump(exclude={"schema_version"}).items():
+        promised = registry.create(plugin.kind, name, settings).promises.model_dump(exclude={"schema_version"})
+        for promise, possible in capabilities.model_dump(exclude={"schema_version"}).items():
+            value = promised[promise]
             shown = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-            field(promise.replace("_", " "), shown)
+            field(promise.replace("_", " "), shown if value == possible else f"{shown}, unless other settings say so")
     fields = loaded.settings_class.model_fields
     typer.echo("settings:" if fields else "it has no settings")
-    for setting, described in fields.items():
-        typer.echo(f"  {setting}={_shown(described.default)}\n      {described.description}")
+    for named, described in fields.items():
+        typer.echo(f"  {named}={_shown(described.default)}\n      {described.description}")
 
 
 def _shown(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,12 @@ def serve(
     keep_inputs: Annotated[
         bool, typer.Option(help="Keep inputs for a day, encrypted, so that any answer can be proven when asked.")
     ] = True,
-    answerers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    answerers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that answer; by default the service's own, where that is safe and quick, or one."
+        ),
+    ] = None,
     provers: Annotated[int, typer.Option(min=0, help="Proofs made at a time; 0 makes none here.")] = 1,
     database: Annotated[
         str | None,
@@ -80,7 +86,7 @@ def serve(
     from balance_core.service.serving import Listening, Place
 
     place = Place(host, port, tls_cert, tls_key)
-    keys = _admission(place, open_to_all=open_to_all)
+    keys = admission(place, open_to_all=open_to_all)
     limits, others = _limits(settings)
     provider = Provider(
         model,
@@ -105,13 +111,13 @@ def serve(
         **given.plugin_settings(others, trust_pickle=trust_pickle),
     )
     write_logs()
-    listening = Listening(provider, place, keys)  # before the long work: a port that is taken is noticed at once
-    with provider:
+    listening = Listening.of(provider, place, keys)  # before the long work: a port that is taken is noticed at once
+    with closing(listening), provider:
         _announce(provider, listening, place, keys, json=json)
         listening.run()
 
 
-def _admission(place: Place, *, open_to_all: bool) -> KeyRing | None:
+def admission(place: Place, *, open_to_all: bool) -> KeyRing | None:
     """Return the keys that open the service; None where everybody may ask."""
     from balance_core.errors import ConfigError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balance_core import registry
@@ -16,6 +15,7 @@ from balance_core.stages import Capabilities, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from balance_core.compare.table import Row
     from balance_core.contracts import ProofBackend
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ON_CHAIN = "onchain"
 PROPERTIES = (
-    *sorted(name for name, field in Capabilities.model_fields.items() if field.annotation is bool and name != "sound"),
+    *sorted(
+        name for name, field in Capabilities.model_fields.items() if field.annotation is bool and name != "sound"
+    ),
     ON_CHAIN,
 )
 """What can be asked for: each capability of a backend, and that a contract can check its proofs."""
@@ -146,7 +148,9 @@ class Counsel:
         if not plugin.capabilities.sound:
             yield "it is not sound: its proofs prove nothing to anybody"
         for wanted in self.needs.properties:
-            has = issubclass(plugin, ExportsEvmVerifier) if wanted == ON_CHAIN else getattr(plugin.capabilities, wanted)
+            has = (
+                issubclass(plugin, ExportsEvmVerifier) if wanted == ON_CHAIN else getattr(plugin.capabilities, wanted)
+            )
             if not has:
                 yield _MISSING.get(wanted, f"it does not offer {wanted.replace('_', ' ')}")
 
@@ -164,6 +168,7 @@ class Counsel:
     def _weigh(self, name: str, plugin: type[ProofBackend], support: Support) -> Iterator[Option | Dropped]:
         """Yield one answer for each choice of settings that was measured here, or one by the estimate."""
         own = [row for row in self._stored() if row.backend == name and row.version == plugin.version]
+        own = [row for row in own if not row.ok or self._hides_enough(row)]
         here = [row for row in own if row.machine == self.machine]
         failed = tuple(
             f"here it ended as {row.status.replace('_', ' ')}{f' at {row.stage}' if row.stage else ''}: {row.reason}"
@@ -177,6 +182,10 @@ class Counsel:
         if not any(row.ok for row in here):
             costs, basis = _expected(name, plugin, support)
             yield self._judged(Option(name, "", basis, costs, (*failed, *elsewhere)))
+
+    def _hides_enough(self, row: Row) -> bool:
+        """Whether what was measured hid all that is to be hidden: a backend that can does not always."""
+        return all(what in row.hidden for need, what in _HIDDEN.items() if need in self.needs.properties)
 
     def _stored(self) -> Iterator[Row]:
         known = self._converted.summary.model_id if self._converted else ""
@@ -199,6 +208,7 @@ class Counsel:
         return Option(option.backend, option.settings, option.basis, option.costs, tuple(notes))
 
 
+_HIDDEN = {"private_input": "inputs", "private_weights": "weights"}
 _FIGURES = ("setup_seconds", "prove_seconds", "memory_bytes", "top1_agreement")
 _LIMITED = {
     "setup_seconds": ("s", "its setup"),

@@ -32,18 +32,23 @@ if TYPE_CHECKING:
     from balance_core.workspace import Workspace
 
 WIDTHS = (8, 64, 128, 256, 512)
-"""Neurons of the two layers of the models that are measured, as far as the time goes: 128 multiply-adds to 524,288."""
+"""Neurons of the two layers of the models that are measured, while time is left: 128 to 524,288 multiply-adds."""
 SAMPLES = 40
 BUDGET_SECONDS = 55.0
 """What all backends together may take."""
 MOST_PROOFS = 3
 """How often a quick proof is repeated; the median counts."""
 _QUICK_SECONDS = 1.0
+_NOBODY = "00" * 32
+"""The provider that a commitment is made for where nothing is registered."""
 _GROWTH = 2.0
 """How much longer than the last model the next one may take, and is still begun."""
 _PULL = 0.05
-"""How strongly a line is drawn towards mere proportion, against one measured model; it settles what models of nearly
-the same cost leave open."""
+"""How strongly a line is drawn towards mere proportion, against one measured model: it settles what is left open by
+models of nearly the same cost."""
+_ROUNDS = 20
+_CLOSE = 0.02
+"""Relative errors below this count alike."""
 _MAX_BYTES = 2**16
 _NUMBERS = ("setup_seconds", "prove_seconds", "memory_bytes")
 
@@ -98,7 +103,8 @@ class Point:
 def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[float, float] | None:
     """Return base and slope, neither below 0, of the line with the least relative errors; None without points.
 
-    Pairs are (predicted, measured). Minimises the squares of (base + slope * p - m) / m, and pulls the slope gently
+    Pairs are (predicted, measured). Minimises the sum of |base + slope * p - m| / m, by least squares that are
+    weighted anew by what is left over, so that one odd model does not bend the line; and pulls the slope gently
     towards the median of m / p. Where what an estimate leaves out `adds` to it, as the memory of libraries does, the
     slope is not pulled above 1.
     """
@@ -107,16 +113,27 @@ def fit(pairs: Sequence[tuple[float, float]], *, adds: bool = False) -> tuple[fl
         return None
     usual = median(m / p for p, m in pairs)
     usual = min(usual, 1.0) if adds else usual
-    rows = [(1 / m, p / m, 1.0) for p, m in pairs] + [(0.0, _PULL / usual, _PULL)]
-    bb, bs, ss = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
-    b1, s1 = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    rows = [(1 / m, p / m) for p, m in pairs] + [(0.0, 1 / usual)]
+    weights = [1.0] * len(pairs)
+    line = (0.0, usual)
+    for _ in range(_ROUNDS):
+        line = _least_squares(rows, [*weights, _PULL**2 * median(weights)])
+        weights = [1 / max(abs(line[0] * b + line[1] * s - 1), _CLOSE) for b, s in rows[:-1]]
+    return line
+
+
+def _least_squares(rows: Sequence[tuple[float, float]], weights: Sequence[float]) -> tuple[float, float]:
+    """Return base and slope, neither below 0, that bring base * b + slope * s nearest to 1 over all rows (b, s)."""
+    pairs = list(zip(rows, weights, strict=True))
+    bb, bs, ss = (sum(w * row[i] * row[j] for row, w in pairs) for i, j in ((0, 0), (0, 1), (1, 1)))
+    b1, s1 = (sum(w * row[i] for row, w in pairs) for i in (0, 1))
     determinant = bb * ss - bs * bs
     if determinant > 1e-12 * bb * ss:
         base, slope = (b1 * ss - s1 * bs) / determinant, (bb * s1 - bs * b1) / determinant
         if base >= 0 and slope >= 0:
             return base, slope
     alone = (0.0, s1 / ss), (b1 / bb, 0.0)
-    return min(alone, key=lambda line: sum((line[0] * b + line[1] * s - one) ** 2 for b, s, one in rows))
+    return min(alone, key=lambda line: sum(w * (line[0] * b + line[1] * s - 1) ** 2 for (b, s), w in pairs))
 
 
 def lines(points: Sequence[Point]) -> dict[str, Line]:
@@ -157,9 +174,7 @@ def fitted(workspace: Workspace, backend: str, version: str, support: Support) -
     if known is None or support.estimate == Estimate():
         return support
     note = f"the estimate is fitted to this machine by {known.models} small models, measured {known.created}"
-    return support.model_copy(
-        update={"estimate": apply(known, support.estimate), "notes": (*support.notes, note)}
-    )
+    return support.model_copy(update={"estimate": apply(known, support.estimate), "notes": (*support.notes, note)})
 
 
 def this_machine() -> str:
@@ -220,7 +235,9 @@ def _calibration(backend: str, points: Sequence[Point], load_average: float) -> 
 
     fitted = lines(points)
     if not fitted:
-        raise ConfigError(f"{backend} makes no estimates that could be fitted", hint="its author can: Support.estimate")
+        raise ConfigError(
+            f"{backend} makes no estimates that could be fitted", hint="its author can: Support.estimate"
+        )
     return Calibration.from_value({
         "backend": backend,
         "version": registry.load("backends", backend).version,
@@ -245,6 +262,7 @@ def measured(
     budget: float,
     tell: Callable[[str], None] = lambda _: None,
     clock: Clock = "wall_seconds",
+    widths: Sequence[int] = WIDTHS,
 ) -> list[Point]:
     """Run the small models, smallest first, as long as the time allows; raises the error of the first of them."""
     import numpy as np
@@ -255,7 +273,7 @@ def measured(
     ends, last = time.monotonic() + budget, 0.0
     with workspace.scratch() as folder:
         model, inputs = folder / "model.onnx", folder / "x.npy"
-        for width in WIDTHS:
+        for width in widths:
             left, began = ends - time.monotonic(), time.monotonic()
             if points and left < last * _GROWTH:
                 break
@@ -294,11 +312,11 @@ def run(
             converted = pipeline.convert(model, inputs=inputs)
             estimate = pipeline.check(converted).estimate
             strings = _listing(workspace.srs)
-            preparation = pipeline.prepare(converted)
+            preparation = pipeline.prepare(converted, _NOBODY)
             if _listing(workspace.srs) != strings:  # setup made a reference string, which it does but once
                 (entry,) = place.cache.glob("*.json")
                 entry.unlink()
-                preparation = pipeline.prepare(converted)
+                preparation = pipeline.prepare(converted, _NOBODY)
             for _ in range(MOST_PROOFS):
                 pipeline.prove(preparation, converted.inputs or "", index=0, context=bytes(32))
                 if _stages(pipeline, "prove")[-1].wall_seconds > _QUICK_SECONDS:

@@ -90,8 +90,9 @@ class Measured:
         self._step(lambda: self._round(repeat))
 
     def finish(self) -> None:
-        """Tamper with the cell's own proof."""
+        """Tamper with the cell's own proof, and try what a contract takes to check it."""
         self._step(self._tamper)
+        self._step(self._onchain)
 
     def close(self) -> None:
         """Remove what the cell left on the disk."""
@@ -216,6 +217,8 @@ class Measured:
             proofs_of = {"proven": (*self._faithfulness.proven, index), "proven_fraction": proven.covered}
             self._faithfulness = self._faithfulness.model_copy(update=proofs_of)
         if any(isinstance(tensor, HiddenTensor) for tensor in proven.statement.inputs):
+            if "inputs" not in self._hidden:
+                self._notes.append("its proofs hide the inputs: that they are those asked was not compared")
             self._hidden = tuple(sorted({"inputs", *self._hidden}))
         bytes_of = {"proof": len(proven.bundle.proof.data), "bundle": len(proven.bundle.to_bytes())}
         largest = {name: max(size, getattr(self._sizes, name) or 0) for name, size in bytes_of.items()}
@@ -232,6 +235,19 @@ class Measured:
         if taken:
             raise Refusal(f"an altered proof was not rejected: {taken[0].attempt}: {taken[0].verdict}")
         self._course.at = None
+
+    def _onchain(self) -> None:
+        """Where a contract cannot check it, that is the end of this stage, and of nothing else."""
+        if self._proven is None or not self.choice.backend.exports:
+            return
+        try:
+            found = proofs.try_onchain(self._course, self._proven)
+        except Stopped:
+            found = None  # the stage's own record says why
+        self._course.at = None
+        if found is not None:
+            self._sizes = self._sizes.model_copy(update={"calldata": found.pop("calldata")})
+            self._gas = Gas.from_value(found)
 
 
 def _gib(size: int) -> str:

@@ -86,15 +86,16 @@ def set_up(course: Course, subject: Prepared, backend: Described, repeat: int, n
     circuit = Circuit.from_json(workspace.blob(blobs["circuit"]).read_bytes())
     if circuit.backend != backend.record.name or circuit.model_id != subject.record.model_id:
         raise Refusal("its circuit is of another model or backend than was asked for")
-    commitment = None
+    commitment, provider = None, SigningKey.generate()
     if backend.commits:
         given = {"model": model, "circuit": blobs["circuit"]}
-        committed = course.run("commit", workspace, repeat=repeat, blobs=given).blobs
+        arguments = {"provider": provider.public}
+        committed = course.run("commit", workspace, repeat=repeat, blobs=given, arguments=arguments).blobs
         blobs |= {name: address for name, address in committed.items() if name == "opening"}
         if "commitment" in committed:
             commitment = ModelCommitment.from_json(workspace.blob(committed["commitment"]).read_bytes())
     key = VerifyingKey(circuit.backend, {name: workspace.blob(cid).read_bytes() for name, cid in circuit.key.items()})
-    signed = _registered(circuit, commitment, subject.record.name)
+    signed = _registered(circuit, commitment, subject.record.name, provider)
     course.at = None
     return Made(workspace, circuit, blobs, commitment, signed, key, result.srs)
 
@@ -103,8 +104,9 @@ def _strings(course: Course) -> list[str]:
     return sorted(path.name for path in course.strings.glob("*.srs"))
 
 
-def _registered(circuit: Circuit, commitment: ModelCommitment | None, name: str) -> SignedRegistration:
-    key = SigningKey.generate()
+def _registered(
+    circuit: Circuit, commitment: ModelCommitment | None, name: str, key: SigningKey
+) -> SignedRegistration:
     registration = Registration(
         name=name,
         backend=circuit.backend,

@@ -36,6 +36,8 @@ class Described:
     settings: dict[str, Any]
     """As given, and as they are where every backend is asked for the same: public weights."""
     commits: bool = False
+    exports: bool = False
+    """Whether contracts can check its proofs."""
     failure: str = ""
 
 
@@ -71,6 +73,7 @@ def describe(name: str, settings: Mapping[str, Any], *, weights: str = "public")
         record=record,
         settings=dict(answer.get("settings", settings)),
         commits=bool(answer.get("commits")),
+        exports=bool(answer.get("exports")),
         failure=failure,
     )
 
@@ -110,7 +113,7 @@ def _ask(order: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe(order: dict[str, Any]) -> dict[str, Any]:
     """Import the plugin and tell what it is."""
-    from balance_core.contracts import ProofBackend
+    from balance_core.contracts import ExportsEvmVerifier, ProofBackend
 
     try:
         found = registry.load("backends", order["name"])
@@ -119,8 +122,9 @@ def _describe(order: dict[str, Any]) -> dict[str, Any]:
             settings.setdefault("weights", order["weights"])
         parsed = found.settings_class.parse(settings, owner=order["name"])
         return {
-            "capabilities": found.capabilities.model_dump(mode="json"),
+            "capabilities": found(parsed).promises.model_dump(mode="json"),
             "version": found.version,
+            "exports": issubclass(found, ExportsEvmVerifier),
             "commits": found.commit is not ProofBackend.commit,
             "settings": parsed.model_dump(mode="json", exclude_unset=True),
         }

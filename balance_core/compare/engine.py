@@ -138,12 +138,11 @@ def compare(
                 if found is not None and _stays(found, options):
                     kept[path] = found
                     continue
-                name = f"cell-{number}-{len(groups.get(path, ()))}-{_order(0, path)}"
                 course = Course(
                     backend=backend.record.name,
                     settings=backend.settings,
                     limits=_limits(options),
-                    folder=folder / name,
+                    folder=folder / f"cell-{number}-{_order(0, path)}",
                     strings=home.srs,
                     watch=show.watch,
                 )

@@ -1,4 +1,4 @@
-"""What decides whether two rows can be compared by their figures: what is proven, how surely, and under what conditions."""
+"""What decides whether rows can be compared by their figures: what is proven, how surely, under what conditions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def _security(cell: Cell) -> str:
         if name.startswith("security_bits_") and isinstance(bits, int)
     }
     declared = cell.backend.capabilities
-    bits = told or dict(declared.security)
+    same = sorted(told.values()) == sorted(declared.security.values())
+    bits = dict(declared.security) if same or not told else told
     if not bits:
         return f"{declared.security_bits} bits" if declared.security_bits else UNSAID
     return ", ".join(f"{number} bits ({assumption})" for assumption, number in bits.items())

@@ -13,7 +13,7 @@ from balance_core.errors import BalanceError, ConfigError
 from balance_core.files import read_limited, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from balance_core.records import Record
 
@@ -146,16 +146,3 @@ def write_record(path: Path, record: Record) -> None:
     """Write a result so that it is whole or absent, in lines that a version control system can compare."""
     text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
-
-
-def schemas() -> dict[str, str]:
-    """Return the JSON Schemas of a cell and of a machine, as the files of docs/ hold them."""
-    return {
-        f"{name}.schema.json": json.dumps(kind.model_json_schema(mode="serialization"), indent=1, sort_keys=True)
-        + "\n"
-        for name, kind in _kinds()
-    }
-
-
-def _kinds() -> Iterable[tuple[str, type[Record]]]:
-    return (("cell", Cell), ("machine", Machine))

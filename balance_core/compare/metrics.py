@@ -159,8 +159,8 @@ def _break_even(view: View) -> Value | None:
     0 where no peer is ready sooner; absent where proving is not faster than that peer's, so that it never is.
     """
     own_setup, own_prove = preparing(view.cell), _wall("prove", view)
-    others = [(ready, took.middle) for peer in view.peers
-              if (ready := preparing(peer)) is not None and (took := _wall("prove", View(peer))) is not None]  # fmt: skip
+    known = ((preparing(peer), _wall("prove", View(peer))) for peer in view.peers)
+    others = [(ready, took.middle) for ready, took in known if ready is not None and took is not None]
     if own_setup is None or own_prove is None or not others:
         return None
     ready, prove = min(others)
@@ -172,8 +172,8 @@ def _break_even(view: View) -> Value | None:
 
 def _stage(stage: str, label: str, doing: str) -> list[Metric]:
     """Return the figures that every stage has."""
-    seconds = Metric(f"{stage}_seconds", label, "s", "less", "time", f"Seconds of wall time {doing}; median of all samples.",
-                     partial(_wall, stage))  # fmt: skip
+    seconds = Metric(f"{stage}_seconds", label, "s", "less", "time",
+                     f"Seconds of wall time {doing}; median of all samples.", partial(_wall, stage))  # fmt: skip
     cpu = Metric(f"{stage}_cpu_seconds", f"{label} CPU", "s", "less", "cpu",
                  f"Processor seconds {doing}, over all processes and threads.", partial(_cpu, stage))  # fmt: skip
     peak = Metric(f"{stage}_memory_bytes", f"{label} memory", "B", "less", "memory",
@@ -228,7 +228,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("proven_fraction", "Proven", "share", "more", "fidelity",
            "Share of the statement's numbers that the proof covers.", _proven),
     Metric("cost_per_1000", "Cost of 1,000", "money", "less", "money",
-           "What proving 1,000 answers one after another costs, at the price given for an hour of the machine.", _cost),
+           "What proving 1,000 answers one after another costs, at the price of the machine's hour.", _cost),
     Metric("break_even", "Pays back after", "proofs", "less", "money",
            "After how many proofs a slower setup is paid back against the backend that is ready soonest; "
            "0: it is the one that is ready soonest.", _break_even),

@@ -54,12 +54,13 @@ def prove(
 ) -> Proven:
     """Prove the answer to one input under a fresh context; raises Stopped, and Refusal for what is not believed."""
     context = os.urandom(32)
+    blind = os.urandom(32).hex() if backend.record.capabilities.private_input else None
     result = course.run(
         "prove",
         made.workspace,
         repeat=repeat,
         blobs={**made.blobs, "samples": copied(subject.workspace, made.workspace, subject.inputs)},
-        arguments={"index": index, "context": context.hex()},
+        arguments={"index": index, "context": context.hex(), "blind": blind},
     )
     proof = Proof(made.circuit.backend, made.workspace.blob(result.blobs["proof"]).read_bytes())
     bundle = Bundle(made.signed, made.key, made.commitment, proof)
@@ -116,3 +117,21 @@ def tamper(course: Course, proven: Proven, *, seed: int, quick: bool) -> tuple[T
     finally:
         shutil.rmtree(stranger.root, ignore_errors=True)
     return tampering.judged(names, result.value)
+
+
+def try_onchain(course: Course, proven: Proven) -> dict[str, int] | None:
+    """Return the gas and the calldata of having the proof checked by a contract; None where no chain here can try.
+
+    Raises Stopped.
+    """
+    place = course.workspace(strings=False)
+    path = place.root / "bundle.balance"
+    proven.bundle.write(path)
+    try:
+        given = {"bundle": str(path), "statement": proven.statement.model_dump(mode="json")}
+        found: dict[str, int] | None = course.run("onchain", place, arguments=given).value
+    finally:
+        shutil.rmtree(place.root, ignore_errors=True)
+    if found is None:
+        del course.stages["onchain"]  # nothing was measured
+    return found

@@ -49,9 +49,11 @@ class Sample(Record):
     repeat: Count
     """Which round it belongs to, from 0; a round goes through all backends before the next begins."""
     started: Time
+    """When the stage began."""
     load_average: Seconds
     """The machine's load average over one minute, when the stage began."""
     wall_seconds: Seconds
+    """Elapsed time, from the task's arrival in the worker to its answer; importing is not part of it."""
     cpu_seconds: Seconds
     """User and system time of the worker and of all processes it waited for."""
     peak_memory_bytes: Count
@@ -63,6 +65,7 @@ class StageRecord(Record):
 
     kind: ClassVar[str] = "stage-record"
     status: Status = Status.OK
+    """How its last run ended."""
     reason: Text = ""
     """Why it is not ok; else empty."""
     samples: tuple[Sample, ...] = ()
@@ -76,18 +79,25 @@ class ModelRecord(Record):
 
     kind: ClassVar[str] = "compared-model"
     name: Name
+    """The model's name, safe in a path."""
     model_id: Digest
+    """Digest of structure and weights, whatever the names in the file."""
     sha256: Sha256
     """Of the file that was given."""
     file_bytes: Count
+    """Its size."""
     parameters: Count
     """Elements of all constant tensors of floats."""
     macs: Count | None = None
     """Multiply-adds of one answer, over convolutions, matrix products and recurrent layers; null if not countable."""
     operators: tuple[str, ...]
+    """Distinct operators of the normal form."""
     inputs: tuple[TensorSpec, ...]
+    """Name, element type and shape of each input."""
     outputs: tuple[TensorSpec, ...]
+    """Name, element type and shape of each output."""
     suite: Name | None = None
+    """The suite that it came from."""
     family: Name | None = None
     """What it is a size of, where several sizes were run."""
 
@@ -102,14 +112,17 @@ class BackendRecord(Record):
 
     kind: ClassVar[str] = "compared-backend"
     name: Name
+    """The plugin's name."""
     version: Label
     """Of plugin and proof system together."""
     distribution: Label
+    """The distribution that brings the plugin."""
     distribution_version: Label
+    """Its version."""
     licence: str = ""
     """Of the plugin's distribution. What it drives may have another: `capabilities.tool_licence`."""
     capabilities: Capabilities
-    """Proof system, field, security under each assumption, zero-knowledge, post-quantum ... as declared."""
+    """Proof system, field, security under each assumption, zero-knowledge ... as it promises under these settings."""
 
 
 class Conditions(Record):
@@ -117,14 +130,17 @@ class Conditions(Record):
 
     kind: ClassVar[str] = "conditions"
     threads: Annotated[int, Field(ge=1)]
+    """Threads of each stage."""
     visibility: dict[str, str]
     """public or private, for `inputs`, `weights` and `outputs`: what was asked for; `hidden` says what came of it."""
     inputs: Sha256
     """Digest of the inputs, as arrays of the model's shapes."""
     input_count: Count
+    """How many inputs each backend answered."""
     samples: Sha256
     """Digest of the samples by which settings were chosen; equal to `inputs` where these were the inputs."""
     sample_count: Count
+    """How many samples these were."""
     timeout_seconds: Seconds | None = None
     """Of each stage."""
     memory_bytes: Count | None = None
@@ -134,6 +150,7 @@ class Conditions(Record):
     repeat_below_seconds: Seconds | None = None
     """A stage that took longer was not repeated."""
     quick: bool = False
+    """Whether it was a first look: one round, fewer inputs, fewer alterations."""
 
 
 class CircuitRecord(Record):
@@ -141,7 +158,9 @@ class CircuitRecord(Record):
 
     kind: ClassVar[str] = "compared-circuit"
     circuit_id: Digest
+    """Digest of everything that the verifier relies on."""
     setup_trust: SetupTrust
+    """Where the parameters come from, judged by the key alone."""
     srs: tuple[SrsUse, ...] = ()
     """The reference strings that setup took from the store."""
     settings: dict[str, Any]
@@ -159,10 +178,13 @@ class Sizes(Record):
     proving_key: Count | None = None
     """All that only the prover needs, reference strings excepted."""
     verifying_key: Count | None = None
+    """All that the verifier is handed beside the proof."""
     commitment: Count | None = None
+    """The public commitment to weights that the key does not bind."""
     proof: Count | None = None
     """The largest of the proven samples."""
     bundle: Count | None = None
+    """One file with all that a stranger needs to check the proof."""
     calldata: Count | None = None
     """Of the transaction that has a contract check the proof."""
 
@@ -202,7 +224,9 @@ class Tampering(Record):
     target: Name
     """`proof`, `statement`, `context`, `registration` ..."""
     attempt: Label
+    """What was altered."""
     rejected: bool
+    """Whether the verifier refused it, in the way that it should."""
     verdict: Text
     """The verifier's words."""
 
@@ -218,6 +242,7 @@ class Environment(Record):
     load_average: Seconds
     """Over one minute, before the cell's first stage."""
     free_memory_bytes: Count
+    """What a new process could use then."""
     shared: bool = False
     """Whether another harness was at work on this machine, by the user's wish."""
 
@@ -227,18 +252,25 @@ class Cell(Record):
 
     kind: ClassVar[str] = "cell"
     machine: Name
+    """The folder's name."""
     status: Status
+    """How the cell ended."""
     reason: Text = ""
     """Why it is not ok, in one line; else empty."""
     stopped_at: Name | None = None
     """The stage that it did not get past."""
     started: Time
+    """When it was begun; in a comparison, all cells are begun together."""
     ended: Time
+    """When its file was written."""
     model: ModelRecord
+    """What was proven."""
     backend: BackendRecord
+    """What proved it."""
     settings: dict[str, Any] = {}
     """The backend's settings as the user gave them; `circuit.settings` are what came of them."""
     conditions: Conditions
+    """What was the same for all backends."""
     seed: Count
     """Shuffles the order of the cells, and chooses what is proven and what is tampered with."""
     problems: tuple[NodeProblem, ...] = ()
@@ -246,16 +278,25 @@ class Cell(Record):
     estimate: Estimate | None = None
     """What `check` expected, before anything was timed."""
     support_notes: tuple[Text, ...] = ()
+    """What `check` said besides."""
     stages: dict[Name, StageRecord] = {}
+    """By name: check, setup, commit, execute, prove, verify, onchain; those that were begun."""
     circuit: CircuitRecord | None = None
+    """The circuit; null where no setup ended well."""
     sizes: Sizes = Sizes()
+    """Bytes."""
     gas: Gas = Gas()
+    """Gas, where the backend exports a contract that verifies and a chain's plugin can try it."""
     faithfulness: Faithfulness | None = None
+    """How far what is proven is from the float model; null where nothing was executed."""
     hidden: tuple[Name, ...] = ()
     """What the proofs do not tell: `inputs`, `weights`. Empty where all is public."""
     tamperings: tuple[Tampering, ...] = ()
+    """Attempts on its own proof."""
     environment: Environment
+    """The software around it."""
     notes: tuple[Text, ...] = ()
+    """What a reader must know, one line each."""
 
     @property
     def ranked(self) -> bool:
@@ -315,19 +356,27 @@ class Machine(Record):
     name: Name
     """The folder's name: made of the facts below, or chosen by the user. It holds no host name."""
     processor: str
+    """As it names itself."""
     architecture: str
+    """As x86_64 or aarch64."""
     processors: Annotated[int, Field(ge=1)]
     """How many this process may use."""
     physical_cores: Count | None = None
+    """Cores of the machine, where it tells."""
     processor_features: tuple[str, ...] = ()
     """Instruction sets that provers make use of: avx2, avx512f, adx ..."""
     memory_bytes: Count
     """What the machine has, or its control group may use where that is less."""
     operating_system: str
+    """Its name and version."""
     kernel: str
+    """The kernel's release."""
     libc: str = ""
+    """The C library's version."""
     python: str
+    """Implementation and version."""
     balance_core: str
+    """The version of balance-core that measured last."""
     memory_method: str
     """How peak memory was read."""
     cpu_method: str

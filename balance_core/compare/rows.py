@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from balance_core.compare import facts, metrics
 from balance_core.compare.table import Machine, Row, Table, Uncovered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from balance_core.compare.loading import Results
@@ -31,12 +32,14 @@ def table(results: Results, *, price: metrics.Price | None = None) -> Table:
         )
         rows.append(_row(cell, metrics.View(cell, peers if cell.ranked else (), price)))
     notes = [f"{plain(file.path)} was left out: {plain(file.reason)}" for file in results.unreadable]
+    notes += [note for machine in results.machines.values() for note in _busy(machine, results.cells)]
     if price is not None:
         notes.append(f"costs are at {price.hour:g} {plain(price.currency)} for an hour of the proving machine")
     return Table(
         rows=tuple(sorted(rows, key=lambda row: (row.machine, row.size or 0, row.model, row.backend, row.settings))),
         machines=tuple(_machine(machine, results.cells) for machine in results.machines.values()),
         notes=tuple(notes),
+        currency=plain(price.currency, 12) if price is not None else "",
     )
 
 
@@ -57,8 +60,9 @@ def _group(cell: Cell) -> tuple[object, ...]:
 
 
 def typed(settings: Mapping[str, Any]) -> str:
-    """Return settings as they are typed on the command line."""
-    return " ".join(f"-o {plain(key, 60)}={plain(_text(value), 60)}" for key, value in sorted(settings.items()))
+    """Return settings as they are typed on the command line, safe to type: results can be a stranger's."""
+    words = (shlex.quote(f"{plain(key, 60)}={plain(_text(value), 60)}") for key, value in sorted(settings.items()))
+    return " ".join(f"-o {word}" for word in words)
 
 
 def _text(value: Any) -> str:
@@ -89,8 +93,20 @@ def _row(cell: Cell, view: metrics.View) -> Row:
         key=cell.path,
         group=repr(_group(cell)),
         tampered=_tampered(cell),
+        hidden=tuple(cell.hidden),
         notes=tuple(plain(note) for note in cell.notes),
     )
+
+
+def _busy(machine: MachineRecord, cells: tuple[Cell, ...]) -> Iterator[str]:
+    """Yield a warning where other work ran; the harness itself makes a load of about one for each processor."""
+    loads = [cell.environment.load_average for cell in cells if cell.machine == machine.name]
+    busy = [load for load in loads if load > machine.processors + 1]
+    if busy:
+        yield (
+            f"{machine.name} was busy with other work for {len(busy)} of {len(loads)} cells (load average up to "
+            f"{max(busy):.1f} on {machine.processors} processors): an idle machine takes less time"
+        )
 
 
 def _tampered(cell: Cell) -> tuple[int, int]:
@@ -105,9 +121,10 @@ def _machine(machine: MachineRecord, cells: tuple[Cell, ...]) -> Machine:
     for cell in own:
         for name, version in cell.environment.versions.items():
             software.setdefault(name, set()).add(version)
+    cores = f", {machine.physical_cores} cores" if machine.physical_cores else ""
     told = (
         ("processor", f"{machine.processor} ({machine.architecture})"),
-        ("processors", f"{machine.processors} usable" + (f", {machine.physical_cores} cores" if machine.physical_cores else "")),
+        ("processors", f"{machine.processors} usable{cores}"),
         ("instruction sets", ", ".join(machine.processor_features) or "not known"),
         ("memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
         ("system", f"{machine.operating_system}, kernel {machine.kernel}, {machine.libc or 'libc not known'}"),

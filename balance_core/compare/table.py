@@ -62,6 +62,8 @@ class Row:
     """Rows of one group were measured under the same conditions, on the same machine and model."""
     tampered: tuple[int, int] = (0, 0)
     """How many attempts on the cell's own proof the verifier rejected, and how many there were."""
+    hidden: tuple[str, ...] = ()
+    """What its proofs do not tell: `inputs`, `weights`."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,6 +98,8 @@ class Table:
     machines: tuple[Machine, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know of how the results came about."""
+    currency: str = ""
+    """What figures of money are counted in."""
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ from balance_core.errors import ConfigError, InvalidProof
 from balance_core.records import MAX_TENSOR_ELEMENTS, HiddenTensor, Statement, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from fractions import Fraction
+
+    import numpy as np
 
     from balance_core.integer.model import IntegerModel
 
@@ -123,6 +125,21 @@ class Interface:
             ),
             outputs=tuple(port.tensor(given) for port, given in zip(self.outputs, outputs, strict=True)),
         )
+
+
+def stated_inputs(structure: bytes, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
+    """Return inputs as a statement of this structure holds public ones; raises ConfigError and InvalidProof."""
+    from balance_core.integer.executor import checked_integers
+    from balance_core.model.integers import quantised
+
+    model = read_structure(structure)
+    batch = quantised(model, {name: array[None] for name, array in inputs.items()})
+    integers = checked_integers(model, batch)
+    ports = Interface.of(model).inputs
+    return tuple(
+        port.tensor(integers[place].reshape(-1).tolist())
+        for port, (place, _) in zip(ports, model.inputs, strict=True)
+    )
 
 
 @lru_cache(maxsize=2)

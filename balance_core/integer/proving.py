@@ -7,8 +7,9 @@ calibration; the circuit's settings then hold its recipe. `docs/plugin-authors.m
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,7 @@ from balance_core.errors import ConfigError, NodeIssue, UnsupportedModel
 from balance_core.integer.interface import STRUCTURE_PART, Interface, structure_bytes
 from balance_core.integer.obtaining import attempted, known, obtained
 from balance_core.integer.settings import ProvingSettings
-from balance_core.records import Circuit, Commitment, ModelCommitment, Opening, Proof, SetupTrust
+from balance_core.records import Circuit, Commitment, ModelCommitment, Opening, Proof, SetupTrust, VerifyingKey
 from balance_core.stages import NodeProblem, Support
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from balance_core.contracts import Batch, Job, Request, Samples
+    from balance_core.contracts import Batch, Job, Request, Samples, Verifier
     from balance_core.integer.model import IntegerModel
     from balance_core.model import Model
     from balance_core.records import Tensor
 
 INTEGER_PART = "integer"
 """The integer model with its weights: proving part of a circuit whose key binds them, else blob of the opening."""
+COMMITMENT_PART = "commitment"
+"""Blob of an opening: the record of the commitment that it opens."""
 
 _EXECUTING = ("balance_core.integer.encoding", "balance_core.model.integers")
 _MODULES = {
@@ -66,6 +69,8 @@ class IntegerRequest:
     context: bytes
     inputs: tuple[np.ndarray, ...]
     """In the order of `Interface.inputs`, each integer within its interval."""
+    blind: bytes | None = None
+    """32 secret bytes that hide the inputs, under settings that make them private; else None."""
 
     def batch(self, model: IntegerModel) -> dict[str, np.ndarray]:
         """Return the inputs as `execute_integers` takes them."""
@@ -84,6 +89,7 @@ class IntegerProofBackend(ProofBackend, StatesInputs):
     """The backend's name, as its entry points have it."""
     settings_class = ProvingSettings
     settings: ProvingSettings
+    answers_in_process = True
 
     @property
     def key_binds_weights(self) -> bool:
@@ -118,8 +124,12 @@ class IntegerProofBackend(ProofBackend, StatesInputs):
     ) -> bytes:
         """Prove the answers to the requests (exactly one, without the `batch` capability); return the proof's bytes.
 
-        `integer` has its weights.
+        `integer` has its weights. What is returned is verified before it leaves.
         """
+
+    @abstractmethod
+    def make_verifier(self) -> Verifier:
+        """Return the verifier of this backend's proofs."""
 
     # What is the same for all
 
@@ -189,9 +199,18 @@ class IntegerProofBackend(ProofBackend, StatesInputs):
         if not requests or (len(requests) != 1 and not self.capabilities.batch):
             allowed = "at least one request" if self.capabilities.batch else "exactly one request"
             raise ConfigError(f"{self.name} answers {allowed} with a proof, not {len(requests)}")
+        from balance_core.integer.checking import check_proof
+
         integer = self.integer_model(circuit, opening, job)
-        given = [_integers(integer, request) for request in requests]
-        return Proof(self.name, self.prove_integers(circuit, opening, integer, given, job))
+        promises = self.promises
+        given = [_integers(integer, request, hide=promises.private_input) for request in requests]
+        proof = Proof(self.name, self.prove_integers(circuit, opening, integer, given, job))
+        job.progress("verifying")
+        key = VerifyingKey(self.name, {name: job.path(cid).read_bytes() for name, cid in circuit.key.items()})
+        asked = given if promises.binds_context else [replace(request, context=bytes(32)) for request in given]
+        verifier, commitment = self.make_verifier(), _commitment(opening, job)
+        check_proof(verifier, key, commitment, proof, integer=integer, requests=asked)
+        return proof
 
     def integer_model(self, circuit: Circuit, opening: Opening, job: Job) -> IntegerModel:
         """Return the integer model with its weights, as the provider keeps it."""
@@ -224,20 +243,24 @@ class CommittingProofBackend(IntegerProofBackend):
 
     @abstractmethod
     def commit_weights(
-        self, circuit: Circuit, integer: IntegerModel, job: Job
+        self, circuit: Circuit, integer: IntegerModel, provider: str, job: Job
     ) -> tuple[bytes, Mapping[str, bytes | Path]]:
-        """Return the public commitment to the weights, and secret blobs of its opening."""
+        """Return the public commitment to the weights, and secret blobs of its opening.
+
+        The commitment shows that it was made for this provider's key and this circuit.
+        """
 
     @override
-    def commit(self, circuit: Circuit, model: Model, job: Job) -> Commitment:
+    def commit(self, circuit: Circuit, model: Model, provider: str, job: Job) -> Commitment:
         if self.key_binds_weights:
             return Commitment()
         from balance_core.integer.encoding import dumps
 
         integer = self._of_circuit(circuit, model, job)
-        public, secret = self.commit_weights(circuit, integer, job)
-        blobs = _published(job, {**secret, INTEGER_PART: dumps(integer)})
-        return Commitment(public=ModelCommitment(backend=self.name, data=public.hex()), opening=Opening(blobs=blobs))
+        data, secret = self.commit_weights(circuit, integer, provider, job)
+        public = ModelCommitment(backend=self.name, provider=provider, data=data.hex())
+        blobs = _published(job, {**secret, INTEGER_PART: dumps(integer), COMMITMENT_PART: public.to_json()})
+        return Commitment(public=public, opening=Opening(blobs=blobs))
 
     def _of_circuit(self, circuit: Circuit, model: Model, job: Job) -> IntegerModel:
         """Return a model's integers under an existing circuit, whose structure they have."""
@@ -250,7 +273,13 @@ class CommittingProofBackend(IntegerProofBackend):
         return integer
 
 
-def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:
+def _commitment(opening: Opening, job: Job) -> ModelCommitment | None:
+    """Return the commitment that an opening opens; None where the key binds the weights."""
+    address = (opening or Opening()).blobs.get(COMMITMENT_PART)
+    return None if address is None else ModelCommitment.from_json(job.path(address).read_bytes())
+
+
+def _integers(integer: IntegerModel, request: Request, *, hide: bool) -> IntegerRequest:
     from balance_core.integer.executor import checked_integers
     from balance_core.model.integers import quantised
 
@@ -258,7 +287,11 @@ def _integers(integer: IntegerModel, request: Request) -> IntegerRequest:
         raise ConfigError(f"a context has 32 bytes, not {len(request.context)}")
     batch = quantised(integer, {name: array[None] for name, array in request.inputs.items()})
     given = checked_integers(integer, batch)
-    return IntegerRequest(request.context, tuple(given[place][0] for place, _ in integer.inputs))
+    blind = request.blind or os.urandom(32)
+    if len(blind) != 32:
+        raise ConfigError(f"what hides private inputs has 32 bytes, not {len(blind)}")
+    inputs = tuple(given[place][0] for place, _ in integer.inputs)
+    return IntegerRequest(request.context, inputs, blind if hide else None)
 
 
 @lru_cache(maxsize=2)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from balance_core.errors import ToolNotFound
 
 if TYPE_CHECKING:
+    from balance_core.service.audit.conduct import AuditTerms
+    from balance_core.service.audit.file import AuditFile
     from balance_core.service.client.clients import AsyncClient, Client
     from balance_core.service.provider import Provider
     from balance_core.service.receipts import AnswerReceipt, SignedReceipt
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AnswerReceipt",
     "AsyncClient",
+    "AuditFile",
+    "AuditTerms",
     "Client",
     "Provider",
     "ServiceLimits",
@@ -33,6 +37,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "balance_core.service.audit.conduct": ("AuditTerms",),
+    "balance_core.service.audit.file": ("AuditFile",),
     "balance_core.service.client.clients": ("AsyncClient", "Client"),
     "balance_core.service.provider": ("Provider",),
     "balance_core.service.receipts": ("AnswerReceipt", "SignedReceipt"),

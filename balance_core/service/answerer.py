@@ -20,11 +20,13 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
+    from balance_core.contracts import ProofBackend
     from balance_core.records import Tensor
+    from balance_core.runs import Preparation
 
 _HEAD = Struct(">IQ")
 """The lengths of a frame's JSON and of the bytes behind it."""
@@ -76,12 +78,21 @@ def main(arguments: list[str]) -> None:
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(order["threads"])))
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        answer = _guarded(lambda: _loaded(order, Path(scratch)))
-        send(link, {key: value for key, value in answer.items() if key != "value"})
-        while "value" in answer and (frame := receive(link)) is not None:
-            named = _arrays(*frame)
-            reply = _guarded(lambda named=named: answer["value"](named))  # type: ignore[misc]  # mypy knows no defaults
+        loaded = _guarded(lambda: Holder(order, Path(scratch)))
+        send(link, {key: value for key, value in loaded.items() if key != "value"})
+        while "value" in loaded and (frame := receive(link)) is not None:
+            reply = _guarded(_asked(loaded["value"], frame))
             send(link, reply.get("value", reply))
+
+
+def _asked(holder: Holder, frame: tuple[Any, memoryview]) -> Callable[[], Any]:
+    """Return what answers one frame, in the form that it travels in."""
+
+    def answer() -> Any:
+        outputs, digest = holder.answer(_arrays(*frame))
+        return {"outputs": [dict(tensor) for tensor in outputs], "input_digest": digest}
+
+    return answer
 
 
 def _end_with(parent: int) -> None:
@@ -117,43 +128,46 @@ def _arrays(heads: list[tuple[str, str, list[int]]], binary: memoryview) -> dict
     return found
 
 
-def _loaded(order: dict[str, Any], scratch: Path) -> Callable[[dict[str, np.ndarray]], Any]:
-    """Load backend and circuit, and return what answers a request."""
-    from balance_core import canonical, registry
-    from balance_core.contracts import ProofBackend, StatesInputs
-    from balance_core.records import Circuit, Opening
-    from balance_core.runs import Preparation
-    from balance_core.work import LocalJob
-    from balance_core.workspace import Workspace
+class Holder:
+    """A backend with its circuit, ready to answer. `order` names workspace, preparation and threads."""
 
-    workspace = Workspace(Path(order["workspace"]))
-    preparation = Preparation.from_value(order["preparation"])
-    registry.load("backends", preparation.backend).warm_up("execute")
-    backend: ProofBackend = registry.create("backends", preparation.backend, preparation.settings)
-    circuit = Circuit.from_json(workspace.blob(preparation.circuit).read_bytes())
-    opening = Opening()
-    if preparation.opening is not None:
-        opening = Opening.from_json(workspace.blob(preparation.opening).read_bytes())
-    job = LocalJob(workspace, scratch, threads=order["threads"], memory_bytes=None, report=_no_progress)
+    def __init__(self, order: dict[str, Any], scratch: Path) -> None:
+        from balance_core import registry
+        from balance_core.records import Circuit, Opening
+        from balance_core.runs import Preparation
+        from balance_core.work import LocalJob
+        from balance_core.workspace import Workspace
 
-    def answer(inputs: dict[str, np.ndarray]) -> Any:
-        (outputs,) = backend.execute(circuit, opening, inputs, job)
+        workspace = Workspace(Path(order["workspace"]))
+        preparation = Preparation.from_value(order["preparation"])
+        registry.load("backends", preparation.backend).warm_up("execute")
+        self._backend: ProofBackend = registry.create("backends", preparation.backend, preparation.settings)
+        self._circuit = Circuit.from_json(workspace.blob(preparation.circuit).read_bytes())
+        self._opening = Opening()
+        if preparation.opening is not None:
+            self._opening = Opening.from_json(workspace.blob(preparation.opening).read_bytes())
+        self._job = LocalJob(workspace, scratch, threads=order["threads"], memory_bytes=None, report=_no_progress)
+        with contextlib.suppress(Exception):  # a first answer reads what later ones have at hand
+            self.answer(zeros(preparation))
+
+    def answer(self, inputs: Mapping[str, np.ndarray]) -> tuple[tuple[Tensor, ...], str | None]:
+        """Return the outputs as a proof would state them, and the inputs' digest, if it is known before the proof.
+
+        The arrays have the axis of samples in front, for one sample.
+        """
+        from balance_core import canonical
+        from balance_core.contracts import StatesInputs
+
+        (outputs,) = self._backend.execute(self._circuit, self._opening, inputs, self._job)
         digest = None
-        if isinstance(backend, StatesInputs):
-            (stated,) = backend.stated(circuit, opening, inputs, job)
+        if isinstance(self._backend, StatesInputs) and not self._backend.promises.private_input:
+            (stated,) = self._backend.stated(self._circuit, self._opening, inputs, self._job)
             digest = canonical.digest("inputs/1", *(tensor.to_json() for tensor in stated))
-        return {"outputs": [_value(tensor) for tensor in outputs], "input_digest": digest}
-
-    with contextlib.suppress(Exception):  # a first answer reads what later ones have at hand
-        answer(_zeros(preparation))
-    return answer
+        return outputs, digest
 
 
-def _value(tensor: Tensor) -> dict[str, Any]:
-    return {name: value for name, value in tensor if name != "schema_version"}
-
-
-def _zeros(preparation: Any) -> dict[str, np.ndarray]:
+def zeros(preparation: Preparation) -> dict[str, np.ndarray]:
+    """Return an input of nothing but zeros."""
     import numpy as np
 
     return {spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in preparation.model.inputs}

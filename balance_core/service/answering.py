@@ -8,24 +8,28 @@ import queue
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from balance_core import errors
+from balance_core import errors, registry
 from balance_core.errors import StageTimeout, ToolFailed
 from balance_core.records import Digest, Tensor
-from balance_core.service.answerer import receive, send
+from balance_core.service.answerer import Holder, receive, send, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy as np
 
+    from balance_core.contracts import ProofBackend
     from balance_core.runs import Preparation
     from balance_core.workspace import Workspace
 
+QUICK_SECONDS = 0.005
+"""An answer that takes longer would keep the service's other threads waiting too long."""
 _START_SECONDS = 120.0
 """How long a process may take to import its backend and to load the circuit."""
 _STOP_SECONDS = 2.0
@@ -40,16 +44,37 @@ class Answered:
     """The `inputs_digest` of the statement, if the backend can tell before it proves."""
 
 
+class Here:
+    """Answers in this process, for a backend whose `execute` is safe there; several threads may ask."""
+
+    def __init__(self, workspace: Workspace, preparation: Preparation, *, threads: int) -> None:
+        self._scratch = tempfile.TemporaryDirectory()
+        order = _order(workspace, preparation, threads)
+        self._holder = Holder(order, Path(self._scratch.name))
+        self.seconds = min(self._tried(preparation) for _ in range(3))
+        """Processor seconds that an answer takes."""
+
+    def answer(self, inputs: Mapping[str, np.ndarray]) -> Answered:
+        """Answer one request of the model's own shapes."""
+        outputs, digest = self._holder.answer({name: array[None] for name, array in inputs.items()})
+        return Answered(tuple(outputs), digest)
+
+    def _tried(self, preparation: Preparation) -> float:
+        began = time.thread_time()
+        with contextlib.suppress(Exception):  # zeros may be nothing that the model takes
+            self._holder.answer(zeros(preparation))
+        return time.thread_time() - began
+
+    def close(self) -> None:
+        """Remove the scratch folder."""
+        self._scratch.cleanup()
+
+
 class Answerer:
     """One process; one request at a time. It is started when it is first asked, and again after it has ended."""
 
     def __init__(self, workspace: Workspace, preparation: Preparation, *, threads: int, seconds: float) -> None:
-        self._order = {
-            "workspace": str(workspace.root),
-            "preparation": preparation.model_dump(mode="json"),
-            "threads": threads,
-            "log": str(_log(workspace.root)),
-        }
+        self._order = _order(workspace, preparation, threads)
         self._backend = preparation.backend
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -166,6 +191,34 @@ class Answerers:
                 waited.append(self._free.get(timeout=max(ends - time.monotonic(), 0.01)))
         for member in self._members:
             member.stop()
+
+
+def answering(
+    workspace: Workspace, preparation: Preparation, *, count: int | None, threads: int, seconds: float
+) -> Here | Answerers:
+    """Start what answers: so many processes, or, by default, this one where that is safe and quick, else one."""
+    backend: type[ProofBackend] = registry.load("backends", preparation.backend)
+    if count is None and backend.answers_in_process:
+        here = Here(workspace, preparation, threads=threads)
+        if here.seconds < QUICK_SECONDS:
+            return here
+        here.close()
+    found = Answerers(workspace, preparation, count=count or 1, threads=threads, seconds=seconds)
+    try:
+        found.start()
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _order(workspace: Workspace, preparation: Preparation, threads: int) -> dict[str, Any]:
+    return {
+        "workspace": str(workspace.root),
+        "preparation": preparation.model_dump(mode="json"),
+        "threads": threads,
+        "log": str(_log(workspace.root)),
+    }
 
 
 def _log(root: Path) -> Path:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from balance_core.service.auth import KeyRing
     from balance_core.service.provider import Provider
+    from balance_core.service.settings import ServiceLimits
 
 ROUTES = ("health", "inference", "registrations", "receipts", "bundles", "jobs", "audits", "verify")
 """The modules of `balance_core.service.routes`, each with `router(provider)`."""
@@ -75,15 +76,22 @@ def application(provider: Provider, keys: KeyRing | None, *, hosts: Iterable[str
     app.state.metrics = metrics
     for router in _routers(provider):
         app.include_router(router)
+    guard(app, provider.settings.limits, keys, metrics, hosts=hosts)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI's documentation does it
+    return app
+
+
+def guard(
+    app: FastAPI, limits: ServiceLimits, keys: KeyRing | None, metrics: Metrics, *, hosts: Iterable[str] = ()
+) -> None:
+    """Put keys and limits in front of a service, and give its refusals their one form."""
     app.add_exception_handler(BalanceError, _explain)
     app.add_exception_handler(HTTPException, _explain_http)
     app.add_exception_handler(RequestValidationError, _explain_validation)
     app.add_exception_handler(Exception, _explain)
     app.add_middleware(
-        Gate, limits=provider.settings.limits, keys=keys, metrics=metrics, hosts=tuple(hosts)
+        Gate, limits=limits, keys=keys, metrics=metrics, hosts=tuple(hosts)
     )  # outermost but for Starlette's own, which turns a crash into a 500
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI's documentation does it
-    return app
 
 
 def _routers(provider: Provider) -> list[APIRouter]:

@@ -54,10 +54,10 @@ class Caller:
     scopes: frozenset[Scope]
 
 
-def requires(scope: Scope) -> Callable[[Request], None]:
+def requires(scope: Scope) -> Callable[[Request], Awaitable[None]]:
     """Return the dependency of a route that only callers with this scope may use."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:  # FastAPI has a thread run whatever does not await
         caller: Caller = request.state.caller
         if scope not in caller.scopes:
             raise HttpRefusal(

@@ -16,9 +16,11 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """The counts of one service; `counts` tells how many jobs there are in each state."""
+    """The counts of one service; `counts` tells how many jobs there are in each state, `collector` anything else."""
 
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self, counts: Callable[[], Mapping[str, int]] | None = None, *, collector: Collector | None = None
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "balance_requests", "Requests answered.", ["route", "method", "status"], registry=self._registry
@@ -30,7 +32,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._registry.register(_Jobs(counts))
+        if counts is not None:
+            self._registry.register(_Jobs(counts))
+        if collector is not None:
+            self._registry.register(collector)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""

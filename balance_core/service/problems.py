@@ -60,8 +60,8 @@ def described(error: Exception) -> tuple[HTTPStatus, Problem, dict[str, str]]:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(error, BalanceError):
         hint = "ask again; if it stays, tell the provider the request's id"
         return status, Problem(error=_OWN.get(status, "the provider failed"), hint=hint, type=name), headers
-    hint = None if error.hint == type(error).usual_hint else error.hint
-    return status, Problem(error=error.message, hint=hint, type=name), headers
+    mend = None if error.hint == type(error).usual_hint else error.hint
+    return status, Problem(error=error.message, hint=mend, type=name), headers
 
 
 _OWN = {

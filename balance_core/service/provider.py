@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from typing_extensions import Unpack
 
-    from balance_core.contracts import ChainAdapter, Storage
+    from balance_core.contracts import ChainAdapter, ProofBackend, Storage
     from balance_core.records import Registration
     from balance_core.registering import Registered
     from balance_core.runs import ModelSummary
@@ -128,9 +128,10 @@ class Provider:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the backend promises."""
-        found: Capabilities = registry.load("backends", self.registration.backend).capabilities
-        return found
+        """What the backend promises under the settings that the model was set up with."""
+        preparation = self.register().preparation
+        backend: ProofBackend = registry.create("backends", preparation.backend, preparation.settings)
+        return backend.promises
 
     @property
     def queue(self) -> JobQueue:
@@ -193,15 +194,16 @@ class Provider:
                 HTTPStatus.FORBIDDEN, "this key may not ask for proofs", hint="ask with balance_proof=none"
             )
         outputs = wire.wanted(request, [spec.name for spec in self.summary.outputs])
-        answer = self._started.answer(inputs, asked, self._nonces)
+        running, registration = self._started, self.registration
+        answer = running.answer(inputs, asked, self._nonces)
         given = wire.Given(
             receipt=answer.receipt.to_json().decode(),
-            registration=self.registration.registration_id,
+            registration=running.registration_id,
             job=answer.receipt.receipt.job_id,
         )
         response = wire.InferResponse(
-            model_name=self.registration.name,
-            model_version=str(self.registration.version),
+            model_name=registration.name,
+            model_version=str(registration.version),
             id=request.id,
             parameters=wire.as_parameters(given),
             outputs=[],

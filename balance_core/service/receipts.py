@@ -7,9 +7,10 @@ answer follows from nonce and registration, so that receipt and proof belong tog
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from balance_core import canonical
 from balance_core.chain import answer_id
@@ -67,7 +68,26 @@ def now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
-class AnswerReceipt(Record):
+class _Written(Record):
+    """A record that is written once, however often its bytes are asked for."""
+
+    kind: ClassVar[str]
+
+    @override
+    def to_json(self) -> bytes:
+        written: bytes | None = self.__dict__.get("_written")
+        if written is None:
+            written = self.__dict__["_written"] = super().to_json()
+        return written
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_written", None)
+        return copied
+
+
+class AnswerReceipt(_Written):
     """The provider's promise: for this request and input I answered these outputs under this registration."""
 
     kind: ClassVar[str] = "answer-receipt"
@@ -121,7 +141,7 @@ class AnswerReceipt(Record):
         return canonical.digest("outputs/1", *(tensor.to_json() for tensor in self.outputs))
 
 
-class SignedReceipt(Record):
+class SignedReceipt(_Written):
     """A receipt with the signature of the provider that it names."""
 
     kind: ClassVar[str] = "signed-receipt"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core import registry
 from balance_core.errors import ConfigError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
-from balance_core.service.answering import Answerers
+from balance_core.service.answering import answering
 from balance_core.service.jobs import JobQueue, Order, Prover, Terms, Workers
 from balance_core.service.receipts import (
     AnswerReceipt,
@@ -64,7 +64,13 @@ class Running:
         self.chain = None if options.get("chain", "ledger") is None else self._new_chain()
         with ExitStack() as held:
             self.queue = held.enter_context(self._open_queue())
-            self.answerers = self._start_answerers()
+            self.answerers = answering(
+                provider.workspace,
+                registered.preparation,
+                count=provider.settings.answerers,
+                threads=provider.settings.threads,
+                seconds=provider.settings.limits.answer_seconds,
+            )
             held.callback(self.answerers.close)
             if provider.settings.provers:
                 self._start_provers(held)
@@ -88,22 +94,6 @@ class Running:
     def _open_queue(self) -> JobQueue:
         workspace = self.provider.workspace
         return JobQueue(self.provider.settings.database or workspace.root / "service" / "jobs.db")
-
-    def _start_answerers(self) -> Answerers:
-        settings = self.provider.settings
-        answerers = Answerers(
-            self.provider.workspace,
-            self.registered.preparation,
-            count=settings.answerers,
-            threads=settings.threads,
-            seconds=settings.limits.answer_seconds,
-        )
-        try:
-            answerers.start()
-        except BaseException:
-            answerers.close()
-            raise
-        return answerers
 
     def _start_provers(self, held: ExitStack) -> None:
         if self.storage is None:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from balance_core.service.auth import KeyRing
     from balance_core.service.provider import Provider
+    from balance_core.service.settings import ServiceLimits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_SECONDS = 60.0
@@ -55,15 +58,23 @@ class Place:
             raise ConfigError("TLS needs a certificate and its key", hint="give both --tls-cert and --tls-key")
         return self.certificate is not None
 
+    def hosts(self, keys: KeyRing | None) -> tuple[str, ...]:
+        """Return the names that a service here answers to: without keys, none that a page of others could take."""
+        return LOOPBACK if self.local and keys is None else ()
+
     def bound(self) -> socket.socket:
         """Return a socket that listens there; raises ConfigError where that cannot be."""
+        made = None
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            made = socket.socket(found[0], socket.SOCK_STREAM)
+            # With the protocol named, asyncio turns Nagle's algorithm off; else answers wait for acknowledgements.
+            made = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(found[4])
             made.listen(1024)
         except OSError as error:
+            if made is not None:
+                made.close()
             raise ConfigError(
                 f"{self.host}:{self.port} cannot be listened on: {error.strerror}", hint="choose another --port"
             ) from error
@@ -73,10 +84,12 @@ class Place:
 class Listening:
     """A service that has its socket; `run` it, or use it as a context manager for a thread of its own."""
 
-    def __init__(self, provider: Provider, place: Place, keys: KeyRing | None) -> None:
-        limits = provider.settings.limits
-        hosts = LOOPBACK if place.local and keys is None else ()
-        app = application(provider, keys, hosts=hosts)
+    @classmethod
+    def of(cls, provider: Provider, place: Place, keys: KeyRing | None) -> Self:
+        """Listen for a provider."""
+        return cls(application(provider, keys, hosts=place.hosts(keys)), place, provider.settings.limits)
+
+    def __init__(self, app: FastAPI, place: Place, limits: ServiceLimits) -> None:
         encrypted = place.encrypted
         self._socket = place.bound()
         port = self._socket.getsockname()[1]
@@ -108,6 +121,10 @@ class Listening:
         """Serve until a signal ends it."""
         self._server.run(sockets=[self._socket])
 
+    def close(self) -> None:
+        """Give the address back."""
+        self._socket.close()
+
     def __enter__(self) -> str:
         """Serve in a thread, and return the URL once it answers."""
         self._thread = threading.Thread(target=self.run, name="listening", daemon=True)
@@ -124,7 +141,7 @@ class Listening:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_GRACE_SECONDS + 5)
-        self._socket.close()
+        self.close()
 
 
 @contextlib.contextmanager
@@ -134,5 +151,5 @@ def listening(provider: Provider, place: Place | None = None, *, keys: KeyRing |
     with Provider("model.onnx") as provider, listening(provider) as url: ...
     """
     provider.start()
-    with Listening(provider, place or Place(), keys) as url:
+    with Listening.of(provider, place or Place(), keys) as url:
         yield url

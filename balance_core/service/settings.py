@@ -33,7 +33,9 @@ class ServiceSettings(Settings):
     keep_inputs: bool = Field(
         default=True, description="Keep inputs, encrypted, so that any answer can be proven when asked."
     )
-    answerers: int = Field(1, ge=1, le=64, description="Processes that answer.")
+    answerers: int | None = Field(
+        None, ge=1, le=64, description="Processes that answer; None: the service's own where that is safe and quick."
+    )
     provers: int = Field(1, ge=0, le=64, description="Proofs made at a time; 0 leaves proving to other machines.")
     threads: int = Field(1, ge=1, description="Threads of each answering process.")
     limits: ServiceLimits = ServiceLimits()

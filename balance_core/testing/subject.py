@@ -65,6 +65,11 @@ class BackendSubject(VerifierConformance):
         return declared
 
     @classmethod
+    def promises(cls) -> Capabilities:
+        """Return what the backend promises under the settings of this class."""
+        return cls.make_backend().promises
+
+    @classmethod
     def binds_context(cls) -> bool:
         """Say whether the backend declares that proofs bind the context."""
         return cls.capabilities().binds_context

@@ -174,16 +174,20 @@ class VerifierConformance(PluginConformance):
         assert not findings, summary(findings)
 
     def test_wrong_commitment_is_refused(self, evidence: Evidence) -> None:
-        """A proof is refused with any commitment but its own, also where its own is none at all."""
+        """A proof is refused with any commitment but its own: with none, or the same as another provider's."""
         valid = evidence.valid
         own = valid.commitment
-        made_up = ModelCommitment(backend=valid.key.backend, data="5a" * 32)
+        provider = own.provider if own is not None else "5a" * 32
+        made_up = ModelCommitment(backend=valid.key.backend, provider=provider, data="5a" * 32)
         others: list[ModelCommitment | None] = [made_up, evidence.twin.commitment, evidence.other.commitment]
         if own is not None:
             others.append(None)
             data = bytes.fromhex(own.data)
             altered = [*attacks.flips(data, count=16), ("short", data[:-1]), ("long", data + b"\0"), ("empty", b"")]
-            others += [ModelCommitment(backend=own.backend, data=change.hex()) for _, change in altered]
+            others += [own.model_copy(update={"data": change.hex()}) for _, change in altered]
+            # A copy of somebody's commitment, as another provider's own.
+            flipped = f"{int(own.provider[:2], 16) ^ 1:02x}{own.provider[2:]}"
+            others += [own.model_copy(update={"provider": another}) for another in (flipped, "5a" * 32)]
         wrong = [commitment for commitment in others if commitment != own]
         self._refuses(valid, [("another commitment", valid.key, commitment, valid.proof) for commitment in wrong])
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from balance_core.records import Tensor
 
 
+PROVIDER = hashlib.sha256(b"conformance kit, provider").hexdigest()
+"""Who registers the kit's models; nothing is signed, so there need not be such a key."""
+
+
 def context(number: int) -> bytes:
     """Return 32 bytes that name a request of the kit."""
     return hashlib.sha256(b"conformance kit, request %d" % number).digest()
@@ -177,7 +181,7 @@ class Workbench:
         with self.stage("setup") as job:
             circuit = Circuit.from_json(self.make().setup(model, shown, job).to_json())
         with self.stage("commit") as job:
-            commitment = self.make().commit(circuit, model, job)
+            commitment = self.make().commit(circuit, model, PROVIDER, job)
         public = commitment.public and ModelCommitment.from_json(commitment.public.to_json())
         opening = Opening.from_json(commitment.opening.to_json())
         key = VerifyingKey(

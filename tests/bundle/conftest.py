@@ -30,7 +30,9 @@ def make(
 ):
     """Return a bundle whose parts fit each other, unless `changes` to the registration say otherwise."""
     verifying = VerifyingKey(backend, {"settings.json": b"{}", "vk": b"key"} if parts is None else parts)
-    committed = None if commitment is None else ModelCommitment(backend=backend, data=commitment.hex())
+    committed = (
+        None if commitment is None else ModelCommitment(backend=backend, provider=key.public, data=commitment.hex())
+    )
     values = {
         "name": "mnist",
         "backend": backend,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from balance_core import cid
 from balance_core.bundle import MAX_CLAIMS, MAX_KEY_PARTS, Bundle
 from balance_core.errors import ConfigError, InvalidProof
-from balance_core.records import ModelCommitment, Proof, VerifyingKey
+from balance_core.records import Proof, VerifyingKey
 from balance_core.signing import SignedRegistration, SigningKey
 
 from .conftest import make
@@ -106,7 +106,7 @@ def test_all_parts_are_of_one_backend(bundle):
     key, commitment, proof = bundle.key, bundle.commitment, bundle.proof
     for parts in (
         (VerifyingKey("other", key.parts), commitment, proof),
-        (key, ModelCommitment(backend="other", data=commitment.data), proof),
+        (key, commitment.model_copy(update={"backend": "other"}), proof),
         (key, commitment, Proof("other", proof.data)),
     ):
         with pytest.raises(InvalidProof, match=r"is of the backend 'other', registration\.json names 'fake'"):

@@ -331,7 +331,12 @@ def test_the_provider_cannot_be_replaced_without_being_another_registration():
     thief = SigningKey.generate()
     registration = BUNDLE.registration.registration.model_copy(update={"provider": thief.public})
     stolen = relisted({**MEMBERS, "registration.json": SignedRegistration.sign(registration, thief).to_json()})
-    assert Bundle.from_bytes(stolen).registration_id != BUNDLE.registration_id
+    refused(stolen, f"the commitment is of the provider {KEY.public}", InvalidProof)
+    # Where the key binds the weights there is no commitment, and whoever has the key may register it too.
+    public = make(commitment=None)
+    registration = public.registration.registration.model_copy(update={"provider": thief.public})
+    again = Bundle(SignedRegistration.sign(registration, thief), public.key, None, public.proof)
+    assert Bundle.from_bytes(again.to_bytes()).registration_id != public.registration_id
     forged = SignedRegistration(
         registration=registration, signature=SignedRegistration.sign(BUNDLE.registration.registration, KEY).signature
     )

@@ -38,4 +38,4 @@ def place(tmp_path_factory):
 def installed(place):
     """A function that installs backends for the module's tests."""
     with pytest.MonkeyPatch.context() as patch:
-        yield lambda backends: install(place / "site", patch, backends)
+        yield lambda backends, chains=None: install(place / "site", patch, backends, chains)

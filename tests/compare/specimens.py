@@ -68,24 +68,26 @@ def cell(model: str, backend: str, *, on: str = "two-cores", **changes: Any) -> 
     """Return a cell that ended well, with the figures of the table above; `changes` replace its fields."""
     setup, prove, verify, memory, proof, agreement = COSTS.get((model, backend), (1.0, 1.0, 0.02, 200, 5000, 1.0))
     macs = changes.pop("macs", MODELS.get(model, 1000))
+    family = changes.pop("family", None)
     value: dict[str, Any] = {
         "machine": on, "status": "ok", "started": _TIME, "ended": _TIME,
         "model": {"name": model, "model_id": model_id(model), "sha256": model_id(model), "file_bytes": 102_242,
                   "parameters": 25_450, "macs": macs, "operators": ["Gemm", "Relu"],
                   "inputs": [{"name": "x", "dtype": "float32", "shape": [784]}],
-                  "outputs": [{"name": "y", "dtype": "float32", "shape": [10]}], "family": changes.pop("family", None)},
-        "backend": {"name": backend, "version": "0.1.0+example", "distribution": f"balance-{backend}".replace("_", "-"),
+                  "outputs": [{"name": "y", "dtype": "float32", "shape": [10]}], "family": family},
+        "backend": {"name": backend, "version": "0.1.0+example", "distribution": f"balance-{backend}",
                     "distribution_version": "0.1.0", "licence": "Apache-2.0",
                     "capabilities": changes.pop("capabilities", BACKENDS.get(backend, {}))},
         "conditions": {"threads": 2, "visibility": {"inputs": "public", "weights": "public", "outputs": "public"},
-                       "inputs": "a" * 64, "input_count": 200, "samples": "a" * 64, "sample_count": 100, "repeats": 3},
+                       "inputs": "a" * 64, "input_count": 200, "samples": "a" * 64, "sample_count": 100,
+                       "repeats": 3},
         "seed": 7,
         "estimate": {"rows": 1024, "log_rows": 10, "setup_seconds": setup * 0.8, "prove_seconds": prove * 1.15,
                      "memory_bytes": int(memory * 0.9) * 2**20},
         "stages": {"setup": {"samples": samples(setup, memory * 0.8)}, "prove": {"samples": samples(prove, memory)},
                    "execute": {"samples": samples(0.4, 100)}, "verify": {"samples": samples(verify, 60)}},
-        "circuit": {"circuit_id": "c" * 64, "setup_trust": {"trust": TRUST.get(backend, "transparent")}, "settings": {},
-                    "facts": {"rows": 1024}},
+        "circuit": {"circuit_id": "c" * 64, "setup_trust": {"trust": TRUST.get(backend, "transparent")},
+                    "settings": {}, "facts": {"rows": 1024}},
         "sizes": {"proving_key": 2_000_000, "verifying_key": 1600, "proof": proof, "bundle": proof + 2100},
         "gas": {"verify": 620_000} if backend == "ezkl" else {},
         "faithfulness": {"fidelity": {"samples": 200, "disagreements": round(200 * (1 - agreement)),
@@ -129,9 +131,16 @@ def mnist(on: str = "two-cores") -> list[Cell]:
     for width in (16, 64, 256, 1024):
         for backend, power in (("ezkl", 1.3), ("zkml_halo2", 0.7), ("giza_orion", 0.2)):
             took = 0.2 * (width / 16) ** power
-            stages = {"setup": {"samples": samples(took, 90)}, "prove": {"samples": samples(took, 100 * (width / 16) ** 0.5)},
+            memory = 100 * (width / 16) ** 0.5
+            stages = {"setup": {"samples": samples(took, 90)}, "prove": {"samples": samples(took, memory)},
                       "verify": {"samples": samples(0.02, 60)}}  # fmt: skip
-            cells.append(cell(f"ladder-{width}", backend, macs=width**2, family="ladder", stages=stages, on=on))
+            estimate = {
+                "setup_seconds": took * 0.8,
+                "prove_seconds": took * 1.15,
+                "memory_bytes": int(memory) * 2**20,
+            }
+            cells.append(cell(f"ladder-{width}", backend, macs=width**2, family="ladder", stages=stages, on=on,
+                              estimate=estimate))  # fmt: skip
     return cells
 
 

@@ -16,7 +16,7 @@ from balance_core.testing import models
 
 pytestmark = pytest.mark.slow
 NAMES = ("first", "second", "last")
-MOCKS = {name: (f"compare_mock:{name.title()}", "compare_mock:MockVerifier") for name in NAMES}
+MOCKS = {name: (f"compare_mock:{name.title()}", "compare_mock:MockVerifier") for name in (*NAMES, "stringy")}
 CONTENDERS = [engine.Contender(name) for name in NAMES]
 
 
@@ -200,3 +200,20 @@ def test_an_unsound_backend_is_measured_and_never_ranked(run, small, place):
     (cell,) = outcome.measured
     assert cell.status is Status.OK, cell.reason
     assert not cell.ranked
+
+
+def test_what_takes_long_is_measured_once_and_verified_in_every_round(run, small, place):
+    slow = replace(run[0], results=place / "slow", repeats=3, repeat_below_seconds=0.0)
+    (cell,) = engine.compare([Subject(small / "one.onnx")], CONTENDERS[:1], slow).measured
+    assert cell.status is Status.OK, cell.reason
+    assert [len(cell.samples(stage)) for stage in ("setup", "prove", "verify")] == [1, 1, 3]
+    assert [sample.repeat for sample in cell.samples("verify")] == [0, 1, 2]
+
+
+def test_a_setup_that_made_a_reference_string_is_not_counted(run, small, place):
+    options = replace(run[0], results=place / "strings", repeats=1)
+    (cell,) = engine.compare([Subject(small / "one.onnx")], [engine.Contender("stringy")], options).measured
+    assert cell.status is Status.OK, cell.reason
+    (setup,) = cell.samples("setup")
+    assert setup.wall_seconds < 2
+    assert any("made a reference string" in note for note in cell.notes)

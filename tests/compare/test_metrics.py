@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from balance_core.compare import metrics, pareto, rows, scaling
 from balance_core.compare.facts import FACTS
 from balance_core.compare.metrics import METRICS, Price, View
-from balance_core.compare.report.numbers import show
+from balance_core.compare.report.numbers import DASH, show
 from tests.compare import specimens
 from tests.compare.specimens import cell, samples
 
@@ -22,12 +22,32 @@ def stage(*seconds, memory=100):
 def test_every_figure_of_the_list_is_there_once():
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
-    wanted = (
-        "setup_seconds prove_seconds verify_seconds prove_cpu_seconds memory_bytes proving_key_bytes "
-        "verifying_key_bytes proof_bytes bundle_bytes calldata_bytes deploy_gas verify_gas rows constraints steps "
-        "macs_per_second top1_agreement largest_error mean_error bits proven_fraction cost_per_1000 break_even"
-    ).split()
-    assert set(wanted) <= set(names)
+    wanted = {
+        "setup_seconds",
+        "prove_seconds",
+        "verify_seconds",
+        "prove_cpu_seconds",
+        "memory_bytes",
+        "proving_key_bytes",
+        "verifying_key_bytes",
+        "proof_bytes",
+        "bundle_bytes",
+        "calldata_bytes",
+        "deploy_gas",
+        "verify_gas",
+        "rows",
+        "constraints",
+        "steps",
+        "macs_per_second",
+        "top1_agreement",
+        "largest_error",
+        "mean_error",
+        "bits",
+        "proven_fraction",
+        "cost_per_1000",
+        "break_even",
+    }
+    assert wanted <= set(names)
     assert all(metric.label and metric.means and metric.better in {"less", "more", ""} for metric in METRICS)
 
 
@@ -107,7 +127,9 @@ def test_an_unsound_backend_is_nobodys_peer_and_in_no_group():
 
 def test_rows_of_other_conditions_are_not_set_beside_each_other():
     few = cell("mnist_mlp", "ezkl").conditions.model_dump(mode="json") | {"threads": 1}
-    table = rows.table(specimens_results([cell("mnist_mlp", "zkml_halo2"), cell("mnist_mlp", "ezkl", conditions=few)]))
+    table = rows.table(
+        specimens_results([cell("mnist_mlp", "zkml_halo2"), cell("mnist_mlp", "ezkl", conditions=few)])
+    )
     assert [len(group) for _, _, group in table.groups()] == [1, 1]
 
 
@@ -161,7 +183,7 @@ def test_the_error_of_an_exponent_is_the_regressions():
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [(0.0123, "s", "12.3 ms"), (4.2, "s", "4.20 s"), (600, "s", "10 min"), (2**31, "B", "2 GiB"),
-     (620_000, "gas", "620 k"), (0.985, "share", "98.5 %"), (None, "s", "–"), (math.inf, "", "–"),
+     (620_000, "gas", "620 k"), (0.985, "share", "98.5 %"), (None, "s", DASH), (math.inf, "", DASH),
      (1e300, "s", "2.78e+296 h"), (0.11, "", "0.110"), (12, "proofs", "12 proofs"), (0, "B", "0 B")],
 )  # fmt: skip
 def test_numbers_are_shown_as_people_read_them(value, unit, text):

@@ -43,8 +43,8 @@ def seal(circuit_id, context, integers, weights, salt):
     return canonical.digest("shown/1", canonical.encode([circuit_id, context, list(integers), weights, salt]))
 
 
-def commitment(weights: bytes, salt: bytes) -> bytes:
-    return hashlib.sha256(salt + weights).digest()
+def commitment(weights: bytes, salt: bytes, provider: str) -> bytes:
+    return hashlib.sha256(salt + bytes.fromhex(provider) + weights).digest()
 
 
 class ShownBackend(CommittingProofBackend):
@@ -73,9 +73,13 @@ class ShownBackend(CommittingProofBackend):
         return Keys({"version": b"1"}, SetupTrust(trust=Trust.TRANSPARENT), proving={"note": note})
 
     @override
-    def commit_weights(self, circuit, integer, job):
+    def commit_weights(self, circuit, integer, provider, job):
         salt = secrets.token_bytes(32)
-        return commitment(encode_weights(integer), salt), {"salt": salt}
+        return commitment(encode_weights(integer), salt, provider), {"salt": salt}
+
+    @override
+    def make_verifier(self):
+        return ShownVerifier()
 
     @override
     def prove_integers(self, circuit, opening, integer, requests: list[IntegerRequest], job):
@@ -108,7 +112,8 @@ class ShownVerifier(Verifier):
             if shown.seal != seal(key.circuit_id, *said):
                 raise InvalidProof("the proof is not sealed for this circuit")
             weights, salt = bytes.fromhex(shown.weights), bytes.fromhex(shown.salt)
-            if commitment.data != hashlib.sha256(salt + weights).hexdigest() or len(salt) != 32:
+            named = hashlib.sha256(salt + bytes.fromhex(commitment.provider) + weights)
+            if commitment.data != named.hexdigest() or len(salt) != 32:
                 raise InvalidProof("the weights are not those committed to")
             model = decode_weights(structure, weights)
         except ConfigError as error:

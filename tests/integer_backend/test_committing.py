@@ -21,6 +21,7 @@ from balance_core.model.load import load
 from balance_core.records import Opening, VerifyingKey
 from balance_core.testing import BackendConformance
 from balance_core.testing.models import kit_models, samples
+from balance_core.testing.workbench import PROVIDER
 from balance_core.work import LocalJob
 from balance_core.workspace import Workspace
 
@@ -55,7 +56,7 @@ def key(circuit, job):
 def test_a_circuit_shows_no_weight_and_serves_a_retrained_model(job):
     model = kit_models().main
     circuit = ShownBackend().setup(model, samples(model), job)
-    commitment = ShownBackend().commit(circuit, model, job)
+    commitment = ShownBackend().commit(circuit, model, PROVIDER, job)
     secret = encode_weights(loads(job.path(commitment.opening.blobs[INTEGER_PART]).read_bytes()))
     shown = b"".join(job.path(address).read_bytes() for address in (*circuit.key.values(), *circuit.proving.values()))
     assert not any(secret[at : at + 8] in shown for at in range(0, len(secret) - 8, 4))
@@ -66,7 +67,7 @@ def test_a_circuit_shows_no_weight_and_serves_a_retrained_model(job):
     again = ShownBackend(settings).setup(other, None, job)
     assert again.circuit_id == circuit.circuit_id
     assert again.settings == circuit.settings
-    second = ShownBackend().commit(circuit, other, job)
+    second = ShownBackend().commit(circuit, other, PROVIDER, job)
     assert second.public != commitment.public
 
     request = Request({"x": samples(other).inputs["x"][0]}, bytes(range(32)))
@@ -83,9 +84,9 @@ def test_a_model_that_leaves_the_circuit_is_not_committed_to(job):
     model = kit_models().main
     circuit = ShownBackend().setup(model, samples(model), job)
     with pytest.raises(ConfigError, match="weights of matmul_1 reach"):
-        ShownBackend().commit(circuit, retrained(model, 3), job)
+        ShownBackend().commit(circuit, retrained(model, 3), PROVIDER, job)
     with pytest.raises(ConfigError, match="recipe"):
-        ShownBackend().commit(circuit, kit_models().other, job)
+        ShownBackend().commit(circuit, kit_models().other, PROVIDER, job)
 
 
 def test_models_of_integers_are_committed_to_as_they_are(job):
@@ -101,7 +102,7 @@ def test_models_of_integers_are_committed_to_as_they_are(job):
     circuit = ShownBackend().setup(one, None, job)
     assert circuit.circuit_id == ShownBackend().setup(two, None, job).circuit_id
     for model, expected in ((one, 3), (two, 18)):
-        opening = ShownBackend().commit(circuit, model, job).opening
+        opening = ShownBackend().commit(circuit, model, PROVIDER, job).opening
         ((answer,),) = ShownBackend().execute(circuit, opening, given, job)
         assert answer.integers == (expected,)
 
@@ -133,7 +134,7 @@ def test_the_verifier_reads_inputs_and_outputs_from_the_structure_alone(job):
     model = kit_models().two_inputs
     circuit = ShownBackend().setup(model, samples(model), job)
     interface = read_interface(key(circuit, job).parts[STRUCTURE_PART])
-    opening = ShownBackend().commit(circuit, model, job).opening
+    opening = ShownBackend().commit(circuit, model, PROVIDER, job).opening
     assert interface == Interface.of(loads(job.path(opening.blobs[INTEGER_PART]).read_bytes()))
     assert [(port.name, port.shape) for port in interface.inputs] == [("a", (1, 3)), ("b", (1, 3))]
     assert [port.name for port in interface.outputs] == ["y"]
@@ -186,7 +187,7 @@ def test_a_broken_structure_is_a_broken_key(job):
 def test_requests_of_another_form_are_config_errors(job):
     model = kit_models().main
     circuit = ShownBackend().setup(model, samples(model), job)
-    opening = ShownBackend().commit(circuit, model, job).opening
+    opening = ShownBackend().commit(circuit, model, PROVIDER, job).opening
     x = samples(model).inputs["x"][0]
     for inputs, context in (
         ({"x": x[:, :3]}, bytes(32)),

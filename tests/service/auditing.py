@@ -24,11 +24,10 @@ from balance_core.errors import BalanceError, BlobNotFound
 from balance_core.integer.executor import execute_integers
 from balance_core.integer.interface import STRUCTURE_PART, Interface
 from balance_core.keys import KeyStore
-from balance_core.model.inputs import as_batch
 from balance_core.records import Proof, Registration, SetupTrust, Trust
 from balance_core.service import wire
 from balance_core.service.audit.check import check_file
-from balance_core.service.audit.conduct import Terms, conduct
+from balance_core.service.audit.conduct import AuditTerms
 from balance_core.service.audit.hosting import AuditHost
 from balance_core.service.audit.messages import AskedReveal
 from balance_core.service.audit.records import SignedPlan
@@ -378,9 +377,7 @@ def client_of(desk, *, checker=None, **options):
 
 def audited(client, inputs, labels, **terms):
     """Conduct an audit and return its file."""
-    consumer = client.consumer
-    client.pin()
-    return client.carry_out(conduct(consumer, as_batch(inputs, consumer.inputs), labels, Terms(**terms)))
+    return client.audit(inputs, labels, AuditTerms(**terms))
 
 
 def checked(file, **options):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from balance_core import canonical
 from balance_core.errors import ConfigError, InvalidProof
 from balance_core.records import Registration, SetupTrust, Statement, Tensor, Trust
 from balance_core.service.receipts import (
@@ -173,3 +174,28 @@ def test_the_order_of_inputs_and_of_memory_does_not_matter():
     assert request_sha256({"a": a, "b": b}) == request_sha256({"b": b, "a": np.asfortranarray(a)})
     with pytest.raises(ConfigError, match="not numbers"):
         request_sha256({"a": np.array(["text"])})
+
+
+@given(
+    integers=st.lists(st.one_of(st.integers(-300, 300), st.integers()), max_size=6),
+    name=st.text(min_size=1, max_size=9).filter(lambda text: text.isprintable()),
+    zero_point=st.integers(),
+    numerator=st.integers(1, 2**80),
+)
+def test_a_tensor_writes_itself_as_every_record_is_written(integers, name, zero_point, numerator):
+    tensor = Tensor(
+        name=name, shape=(len(integers),), integers=tuple(integers), numerator=numerator, zero_point=zero_point
+    )
+    assert tensor.to_json() == canonical.encode(tensor.model_dump(mode="json"))
+    assert Tensor.from_json(tensor.to_json()) == tensor
+
+
+def test_a_changed_copy_is_written_anew_and_equals_only_its_like():
+    first = receipt()
+    written, named = first.to_json(), first.receipt_id
+    changed = first.model_copy(update={"input_digest": "77" * 32})
+    assert changed.to_json() != written
+    assert changed.receipt_id != named
+    assert changed != first
+    assert first == AnswerReceipt.from_json(written)
+    assert set(first.model_dump()) == set(AnswerReceipt.model_fields)

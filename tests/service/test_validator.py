@@ -54,7 +54,7 @@ class TestVerdicts:
         me = status.validator
         assert yard.words(good) == [(good.proof_id, me, True)]
         assert yard.words(false) == [(false.proof_id, me, False)]
-        assert ended(yard, false)["detail"] == "the model answers otherwise"
+        assert ended(yard, false).detail == "the model answers otherwise"
 
     def test_a_bundle_of_another_request_does_not_bear_out_the_record(self, yard):
         registration = yard.register()
@@ -63,7 +63,7 @@ class TestVerdicts:
         record = yard.submit(registration, other, yard.storage.put(io.BytesIO(made.to_bytes())))
         status = yard.run()
         assert yard.words(record) == [(record.proof_id, status.validator, False)]
-        assert "something else than the chain says" in ended(yard, record)["detail"]
+        assert "something else than the chain says" in ended(yard, record).detail
 
     def test_a_bundle_of_another_registration_is_called_invalid(self, yard):
         registration, other = yard.register(), yard.register("other")
@@ -71,14 +71,14 @@ class TestVerdicts:
         record = yard.submit(registration, statement, yard.storage.put(io.BytesIO(made.to_bytes())))
         yard.run()
         assert [valid for _, _, valid in yard.words(record)] == [False]
-        assert "the bundle is of the registration" in ended(yard, record)["detail"]
+        assert "the bundle is of the registration" in ended(yard, record).detail
 
     @pytest.mark.parametrize("content", [b"", b"no bundle", b"PK\x03\x04 and then nothing"])
     def test_content_that_is_no_bundle_is_called_invalid(self, yard, content):
         record = yard.publish(yard.register(), content=content)
         yard.run()
         assert [valid for _, _, valid in yard.words(record)] == [False]
-        assert "no bundle" in ended(yard, record)["detail"]
+        assert "no bundle" in ended(yard, record).detail
 
 
 class TestSilence:
@@ -88,7 +88,7 @@ class TestSilence:
         status = yard.run(**changes)
         assert yard.words() == []
         assert status.count(State.RECORDED, reason) == 1
-        assert ended(yard, record)["reason"] == reason
+        assert ended(yard, record).reason == reason
 
     def test_a_valid_proof_of_an_unsound_backend(self, yard):
         self.silent(yard, yard.publish(yard.register()), Reason.UNSOUND, unsound=Course.RECORD)
@@ -99,7 +99,7 @@ class TestSilence:
         absent = yard.junk(registration, 1, "unavailable")
         status = yard.run(unsound=Course.RECORD, workers=1)
         assert status.count(State.RECORDED, Reason.UNSOUND) == 2
-        assert ended(yard, absent)["tries"] == 0
+        assert ended(yard, absent).tries == 0
 
     def test_a_setup_made_for_tests(self, yard):
         trust = SetupTrust(trust=Trust.INSECURE_TEST, parameters="ab" * 32)
@@ -216,7 +216,7 @@ class TestMemory:
                 assert validator.queue.lease() is not None  # and here it dies
         status = yard.run(interruptions=3)
         assert yard.words() == []
-        assert ended(yard, record)["reason"] == Reason.INTERRUPTED
+        assert ended(yard, record).reason == Reason.INTERRUPTED
         assert status.waiting == 0
 
 
@@ -308,7 +308,7 @@ class TestReversal:
             take(connection, events, "cc" * 32)
 
     def state(self, store, record):
-        return read_proof(store, record.proof_id)["state"]
+        return read_proof(store, record.proof_id).state
 
     def test_a_proof_that_is_taken_back_is_no_longer_worked_on(self, store):
         record, queue = self.proof(), Queue(store)

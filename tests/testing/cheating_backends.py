@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from honest import HonestBackend, HonestVerifier, SealedAnswers, evaluate, seal, tensors
-from honest_variants import CommittingBackend, HidesWithoutSalt, HidingBackend, IgnoresOwnCommitment
+from honest_variants import (
+    CommittingBackend,
+    HidesWithoutSalt,
+    HidingBackend,
+    IgnoresOwnCommitment,
+    IgnoresProvider,
+)
 from pydantic import ConfigDict, Field
 
 from balance_core import contracts
@@ -629,7 +635,7 @@ class WeightsInKey(HonestBackend):
     capabilities = declares(private_weights=True)
 
 
-@caught_by("capability_private_input", private_settings={"bits": 11})
+@caught_by("capability_private_input", "private_input_is_opened_by_who_knows_it", private_settings={"bits": 11})
 class InputsStated(HonestBackend):
     """Inputs are said to be private, and stand in the statement."""
 
@@ -662,7 +668,13 @@ class NamesAnotherModel(HonestBackend):
 caught_by("wrong_commitment_is_refused", "proof_of_another_model_is_refused", partner=CommittingBackend)(
     IgnoresOwnCommitment
 )
-caught_by("capability_private_input", partner=HidingBackend, private_settings={"hide": True})(HidesWithoutSalt)
+caught_by("wrong_commitment_is_refused", partner=CommittingBackend)(IgnoresProvider)
+caught_by(
+    "capability_private_input",
+    "private_input_is_opened_by_who_knows_it",
+    partner=HidingBackend,
+    private_settings={"hide": True},
+)(HidesWithoutSalt)
 
 
 # Plugins that do not keep the form

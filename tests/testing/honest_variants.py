@@ -13,10 +13,13 @@ from honest import (
     HonestVerifier,
     Rules,
     SealedAnswers,
+    rounded,
     seal,
+    tensors,
 )
 from pydantic import Field
 
+from balance_core.contracts import OpensInputs
 from balance_core.errors import ConfigError, InvalidProof
 from balance_core.records import (
     Commitment,
@@ -30,6 +33,8 @@ from balance_core.records import (
 )
 
 SALT = 32
+HEAD = SALT + 32
+"""Salt and provider, before the model."""
 
 
 class OpenedAnswers(SealedAnswers):
@@ -43,14 +48,14 @@ class CommittingBackend(HonestBackend):
     def key_parts(self, model):
         return {"rules": super().key_parts(model)["rules"]}
 
-    def commit(self, circuit, model, job):
-        opened = secrets.token_bytes(SALT) + model.onnx
-        public = ModelCommitment(backend=circuit.backend, data=hashlib.sha256(opened).hexdigest())
+    def commit(self, circuit, model, provider, job):
+        opened = secrets.token_bytes(SALT) + bytes.fromhex(provider) + model.onnx
+        public = ModelCommitment(backend=circuit.backend, provider=provider, data=hashlib.sha256(opened).hexdigest())
         return Commitment(public=public, opening=Opening(blobs={"model": self.publish(job, "model", opened)}))
 
     def read_key(self, circuit, opening, job):
         self.opened = job.path(opening.blobs["model"]).read_bytes()
-        return {**super().read_key(circuit, opening, job), "model": self.opened[SALT:]}
+        return {**super().read_key(circuit, opening, job), "model": self.opened[HEAD:]}
 
     def proof(self, circuit, answers):
         sealed = seal(circuit.circuit_id + self.opened.hex(), answers)
@@ -72,12 +77,14 @@ class CommittingVerifier(HonestVerifier):
         self.check_opening(commitment, opened)
         if not sealed.answers or sealed.seal != seal(key.circuit_id + sealed.opened, sealed.answers):
             raise InvalidProof("the seal does not fit")
-        stated = (self.statement(key, opened[SALT:], rules, answer) for answer in sealed.answers)
+        stated = (self.statement(key, opened[HEAD:], rules, answer) for answer in sealed.answers)
         return tuple(said.model_copy(update={"commitment_id": commitment.commitment_id}) for said in stated)
 
     def check_opening(self, commitment, opened):
         if commitment is None or hashlib.sha256(opened).hexdigest() != commitment.data:
             raise InvalidProof("the proof does not open the commitment")
+        if opened[SALT:HEAD].hex() != commitment.provider:
+            raise InvalidProof("the commitment is another provider's")
 
     def setup_trust(self, key):
         if "rules" not in key.parts:
@@ -91,6 +98,14 @@ class IgnoresOwnCommitment(CommittingVerifier):
     def check_opening(self, commitment, _):
         if commitment is None:
             raise InvalidProof("a commitment is needed")
+
+
+class IgnoresProvider(CommittingVerifier):
+    """A commitment passes for anybody's own."""
+
+    def check_opening(self, commitment, opened):
+        provider = opened[SALT:HEAD].hex()
+        super().check_opening(commitment and commitment.model_copy(update={"provider": provider}), opened)
 
 
 class HidingSettings(HonestSettings):
@@ -118,6 +133,10 @@ class HidingBackend(HonestBackend):
     settings_class = HidingSettings
     capabilities = HonestBackend.capabilities.model_copy(update={"private_input": True, "zero_knowledge": True})
 
+    @property
+    def promises(self):
+        return self.capabilities.model_copy(update={"private_input": self.settings.hide})
+
     def key_parts(self, model):
         parts = super().key_parts(model)
         rules = Rules.from_json(parts["rules"]).model_dump()
@@ -128,14 +147,34 @@ class HidingBackend(HonestBackend):
         rules = HidingRules.from_json(parts["rules"]).model_dump(exclude={"hide"})
         return {**parts, "rules": Rules(**rules).to_json()}
 
+    def prove(self, circuit, opening, requests, job):
+        self.blinds = [request.blind for request in requests]
+        return super().prove(circuit, opening, requests, job)
+
     def proof(self, circuit, answers):
-        salted = [HidingAnswer(**answer.model_dump(), salt=secrets.token_hex(16)) for answer in answers]
+        salts = [(blind or secrets.token_bytes(SALT)).hex() for blind in self.blinds]
+        salted = [HidingAnswer(**answer.model_dump(), salt=salt) for answer, salt in zip(answers, salts, strict=True)]
         sealed = HidingAnswers(answers=tuple(salted), seal=seal(circuit.circuit_id, salted))
         return Proof("honest", sealed.to_json())
 
 
-class HidingVerifier(HonestVerifier):
+class HidingVerifier(HonestVerifier, OpensInputs):
     """Computes the digests again, too."""
+
+    def stated(self, key, inputs):
+        _, rules = self.read_key(key)
+        return tensors(rules.inputs, [rounded(inputs[name], rules.bits) for name, _ in rules.inputs], rules.bits)
+
+    def hidden(self, key, _, inputs, blind):
+        if not self.read_key(key)[1].hide:
+            raise InvalidProof("inputs are public under this key")
+        return self.behind(inputs, blind.hex())
+
+    def behind(self, inputs, salt):
+        return tuple(
+            HiddenTensor(name=given.name, shape=given.shape, scheme="sha256", commitment=self.digest(salt, given))
+            for given in inputs
+        )
 
     def read_key(self, key):
         try:
@@ -153,16 +192,10 @@ class HidingVerifier(HonestVerifier):
         stated = super().statement(key, model, rules, answer)
         if not rules.hide:
             return stated
-        hidden = tuple(
-            HiddenTensor(
-                name=tensor.name, shape=tensor.shape, scheme="sha256", commitment=self.digest(answer, tensor)
-            )
-            for tensor in stated.inputs
-        )
-        return stated.model_copy(update={"inputs": hidden})
+        return stated.model_copy(update={"inputs": self.behind(stated.inputs, answer.salt)})
 
-    def digest(self, answer, tensor):
-        return hashlib.sha256(bytes.fromhex(answer.salt) + repr(tensor.integers).encode()).hexdigest()
+    def digest(self, salt, tensor):
+        return hashlib.sha256(bytes.fromhex(salt) + repr(tensor.integers).encode()).hexdigest()
 
 
 class HidesWithoutSalt(HidingVerifier):

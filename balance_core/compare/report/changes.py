@@ -22,7 +22,7 @@ def lines(found: Comparison) -> Iterator[str]:
         if abs(drift - 1) > _NOISY_DRIFT:
             yield f"note: on {machine} all times together changed {ratio(drift)}: the machine itself may have"
     for was, now in found.broken:
-        yield f"broken  {now.model} {now.label}: was {STATUS[was.status][0]}, is {STATUS[now.status][0]}: {now.reason}"
+        yield f"broken  {now.model} {now.label}: {STATUS[was.status][0]}, now {STATUS[now.status][0]}: {now.reason}"
     judged = [change for change in found.changes if change.verdict != "same"]
     for change in sorted(judged, key=lambda change: (_ORDER[change.verdict], -change.ratio)):
         yield _line(change)
@@ -33,7 +33,8 @@ def lines(found: Comparison) -> Iterator[str]:
     if found.added:
         yield f"note: {len(found.added)} cells are new"
     same = len(found.changes) - len(judged)
-    yield f"{len(found.regressions)} worse, {len(found.broken)} broken, {same} of {len(found.changes)} figures the same"
+    worse, broken, total = len(found.regressions), len(found.broken), len(found.changes)
+    yield f"{worse} worse, {broken} broken, {same} of {total} figures the same"
 
 
 _ORDER = {"worse": 0, "better": 1, "within noise": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-DASH = "–"
+DASH = "\N{EN DASH}"
 _SECONDS = ((1.0, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"), (math.inf, 3600.0, "h"))
 _BYTES = ((2**10, 1, "B"), (2**20, 2**10, "KiB"), (2**30, 2**20, "MiB"), (math.inf, 2**30, "GiB"))
 _COUNTS = ((1e4, 1.0, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (math.inf, 1e9, "G"))
@@ -22,7 +22,7 @@ def show(value: float | None, unit: str) -> str:
         for bound, factor, name in _SCALES[unit]:
             if abs(value) < bound:
                 return f"{_trim(value / factor)} {name}".rstrip()
-    return f"{_trim(value)} {unit}".rstrip()
+    return _trim(value) if unit == "money" else f"{_trim(value)} {unit}".rstrip()
 
 
 def _trim(value: float) -> str:
@@ -39,5 +39,5 @@ def _trim(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio: "×1.25"."""
-    return f"×{_trim(value)}"
+    """Return a ratio, behind a multiplication sign."""
+    return f"\N{MULTIPLICATION SIGN}{_trim(value)}"

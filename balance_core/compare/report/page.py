@@ -16,6 +16,7 @@ from balance_core.compare.metrics import BY_NAME, GROUPS, MAIN, METRICS
 from balance_core.compare.report import plots, view
 from balance_core.compare.report.numbers import show
 from balance_core.compare.report.svg import EXTRA_HINT
+from balance_core.compare.rows import plain
 from balance_core.errors import ToolNotFound
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 TITLE = "Proof systems on identical models"
 BARS = ("prove_seconds", "setup_seconds", "verify_seconds", "memory_bytes", "proof_bytes", "bundle_bytes")
 METHOD = (
-    "Every backend was given the same bytes of each model, the same inputs and the same number of threads. Each stage "
-    "ran in a process group of its own; wall time and processor time are of the whole tree, and memory is its peak. "
-    "Repeats go round all backends before the next begins, so that a machine that drifts does so for all.",
-    "Times are medians of all samples, never the best ones. Answers were compared with the float model's over the "
-    "same inputs, by the core and not by the backends, and what was proven had to equal what was answered. Each "
-    "backend's own proof was altered, and had to be rejected.",
-    "Figures of different machines, or of different conditions, are never ranked against each other. Models are "
-    "ordered by their multiply-adds.",
+    """Every backend was given the same bytes of each model, the same inputs and the same number of threads. Each
+    stage ran in a process group of its own; wall time and processor time are of the whole tree, and memory is its
+    peak. Repeats go round all backends before the next begins, so that a machine that drifts does so for all.""",
+    """Times are medians of all samples, never the best ones. Answers were compared with the float model's over the
+    same inputs, by the core and not by the backends, and what was proven had to equal what was answered. Each
+    backend's own proof was altered, and had to be rejected.""",
+    """Figures of different machines, or of different conditions, are never ranked against each other. Models are
+    ordered by their multiply-adds.""",
 )
 MOST_PANELS = 40
 """Drawings of one kind; the rest of a larger comparison stands in the table."""
@@ -57,7 +58,7 @@ def page(table: Table, *, title: str = TITLE) -> str:
     context = _context(table)
     text = environment.get_template("page.html.jinja").render(
         **context,
-        title=title,
+        title=plain(title, 200),
         version=metadata.version("balance-core"),
         style=(files / "page.css").read_text("utf-8"),
         script=script,
@@ -70,7 +71,12 @@ def _context(table: Table) -> dict[str, Any]:
     look = plots.Look.of(table)
     used = [metric for metric in METRICS if any(metric.name in row.values for row in table.rows if row.sound)]
     columns = [
-        {"metric": metric, "style": "" if metric.name in MAIN else f"extra g-{metric.group}"} for metric in used
+        {
+            "metric": metric,
+            "label": f"{metric.label} ({table.currency})" if metric.unit == "money" else metric.label,
+            "style": "" if metric.name in MAIN else f"extra g-{metric.group}",
+        }
+        for metric in used
     ]
     hidden = {metric.group for metric in used if metric.name not in MAIN}
     sound = [row for row in table.rows if row.sound]
@@ -98,9 +104,10 @@ def _context(table: Table) -> dict[str, Any]:
                       "texts": [show(row.get(metric.name), metric.unit) for metric in unsound_columns]}
                      for row in table.unranked],
         "scores": [{"backend": score.backend, "label": score.metric.label, "cells": len(score.errors),
-                    "median": show(score.median, "share"), "largest": show(max(score.errors), "share")}
+                    "median": show(score.median, "share"), "largest": show(max(score.errors), "share"),
+                    "fitted": show(score.fitted_median, "share")}
                    for score in view.scores(table)],
-        "method": METHOD,
+        "method": [" ".join(text.split()) for text in METHOD],
         "metrics": used,
         **drawings,
     }  # fmt: skip
@@ -113,8 +120,8 @@ def _lede(table: Table) -> str:
     ended = sum(row.ok for row in table.rows if row.sound)
     total = sum(row.sound for row in table.rows)
     return (
-        f"{len(table.models)} models, {sound} proof systems{machines}: {ended} of {total} cells were measured to their "
-        "end, and the others stand here with their reason."
+        f"{len(table.models)} models, {sound} proof systems{machines}: {ended} of {total} cells were measured to the"
+        " end, and the others stand here with their reason."
     )
 
 
@@ -173,7 +180,7 @@ def _rows(table: Table, sound: list[Row], metrics: list[Any], columns: list[dict
             "badges": view.badges(row),
             "cells": cells,
             "facts": [row.facts.get(fact.name, "") for fact in FACTS],
-            "text": " ".join((row.model, row.backend, row.settings, row.machine, word, row.reason)).lower(),
+            "text": f"{row.model} {row.label} {row.machine} {word} {row.reason}".lower(),
         })  # fmt: skip
     return lines
 
@@ -189,7 +196,7 @@ def _filters(table: Table) -> list[dict[str, Any]]:
 def _drawings(table: Table, look: Look) -> dict[str, list[Plot]]:
     """Return all drawings, each kind under its name; sizes of one family are shown by their growth."""
     families = {row.family for row in table.ranked if row.family}
-    growth = []
+    growth: list[Plot | None] = []
     for family in sorted(families):
         for machine in dict.fromkeys(row.machine for row in table.ranked):
             own = [row for row in table.ranked if row.family == family and row.machine == machine]
@@ -202,7 +209,7 @@ def _drawings(table: Table, look: Look) -> dict[str, list[Plot]]:
     found: dict[str, list[Plot | None]] = {
         "bar_plots": [plots.bars(alone, BY_NAME[name], look, f"bars{place}") for place, name in enumerate(BARS)],
         "front_plots": [plots.scatter(rows, prove, memory, look, f"front{i}") for i, rows in enumerate(groups)],
-        "fidelity_plots": [plots.scatter(rows, prove, agreement, look, f"fidelity{i}") for i, rows in enumerate(groups)],
+        "fidelity_plots": [plots.scatter(rows, prove, agreement, look, f"top{i}") for i, rows in enumerate(groups)],
         "growth_plots": growth,
         "estimate_plots": [plots.prophecy(table, BY_NAME[name], look, f"estimate{i}")
                            for i, name in enumerate(("setup_seconds", "prove_seconds", "memory_bytes"))],

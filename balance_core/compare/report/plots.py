@@ -47,16 +47,24 @@ class Look:
 
     colours: dict[str, int]
     markers: dict[str, str]
+    labels: dict[str, str]
+    """What a row is called in a drawing: settings are named where a backend has several."""
 
     @classmethod
     def of(cls, table: Table) -> Look:
         """Give out colours by backend and markers by settings."""
         colours = {name: place % svg.SERIES for place, name in enumerate(table.backends)}
         markers: dict[str, str] = {}
+        names: dict[str, str] = {}
         for backend in table.backends:
             labels = unique(row.label for row in table.rows if row.backend == backend)
             markers |= {label: MARKERS[place % len(MARKERS)] for place, label in enumerate(labels)}
-        return cls(colours, markers)
+            names |= {label: label if len(labels) > 1 else backend for label in labels}
+        return cls(colours, markers, names)
+
+    def name(self, row: Row) -> str:
+        """Return what a row is called in a drawing, short enough for it."""
+        return _cut(self.labels[row.label])
 
     def colour(self, row: Row) -> str:
         """Return the stand-in colour of a row's backend."""
@@ -87,17 +95,17 @@ def bars(table: Table, metric: Metric, look: Look, name: str) -> Plot | None:
             axes.text(0, -place, heading, transform=axes.get_yaxis_transform(), va="center", weight="bold", size=9)
             place += 0.9
             for row in sorted(rows, key=lambda row: row.get(metric.name) or 0):
-                value = row.values[metric.name]
-                tip = f"{row.label}, {row.model}: {show(value.middle, metric.unit)}"
-                tip += f" ({show(value.low, metric.unit)} to {show(value.high, metric.unit)})"
-                (bar,) = axes.barh(-place, value.middle - low, left=low, height=0.72, color=look.colour(row))
+                figure = row.values[metric.name]
+                tip = f"{row.label}, {row.model}: {show(figure.middle, metric.unit)}"
+                tip += f" ({show(figure.low, metric.unit)} to {show(figure.high, metric.unit)})"
+                (bar,) = axes.barh(-place, figure.middle - low, left=low, height=0.72, color=look.colour(row))
                 bar.set_gid(made.name(tip, look.style(row)))
-                if value.high > value.low:
-                    axes.plot([value.low, value.high], [-place, -place], color=svg.INK, linewidth=1.2,
+                if figure.high > figure.low:
+                    axes.plot([figure.low, figure.high], [-place, -place], color=svg.INK, linewidth=1.2,
                               solid_capstyle="butt")  # fmt: skip
-                axes.annotate(show(value.middle, metric.unit), (max(value.middle, value.high), -place), (4, 0),
+                axes.annotate(show(figure.middle, metric.unit), (max(figure.middle, figure.high), -place), (4, 0),
                               textcoords="offset points", va="center", size=8, color=svg.MUTED)  # fmt: skip
-                ticks.append((-place, _cut(row.label)))
+                ticks.append((-place, look.name(row)))
                 place += 1
             place += 0.25
         axes.set_xscale("log")
@@ -135,9 +143,9 @@ def scatter(rows: Sequence[Row], across: Metric, up: Metric, look: Look, name: s
         for axis, metric, place in ((axes.xaxis, across, 0), (axes.yaxis, up, 1)):
             _scale(axis, metric, [point[place] for point in points])
             axis.set_label_text(metric.label)
-        _labels(made, rows, points)
+        _labels(made, [look.name(row) for row in rows], points)
         words = "; ".join(
-            f"{row.label}: {show(x, across.unit)}, {show(y, up.unit)}{' (Pareto front)' if i in best else ''}"
+            f"{look.name(row)}: {show(x, across.unit)}, {show(y, up.unit)}{' (Pareto front)' if i in best else ''}"
             for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True))
         )
         title = f"{rows[0].model}: {up.label} against {across.label}"
@@ -161,7 +169,7 @@ def growth(family: str, rows: Sequence[Row], metric: Metric, look: Look, name: s
             law, style = laws[label], look.style(own[0])
             sizes = sorted(row.size or 0 for row in own)
             for row in own:
-                tip = f"{label}, {row.model}: {show(row.size, 'count')} multiply-adds, {show(_of(row, metric), metric.unit)}"
+                tip = f"{label}, {row.model}: {show(row.size, 'count')} MAC, {show(_of(row, metric), metric.unit)}"
                 axes.plot(row.size or 0, _of(row, metric), marker=look.markers[label], markersize=7, linestyle="none",
                           color=look.colour(row), markeredgecolor=svg.PAPER, gid=made.name(tip, style))  # fmt: skip
             if law is None:
@@ -287,22 +295,25 @@ _MOST_TICKS = 5
 
 
 def round_numbers(low: float, high: float, unit: str) -> list[float]:
-    """Return at most five round numbers of the unit within a logarithmic axis, evenly spread."""
+    """Return at most five round numbers of the unit within a logarithmic axis, none too near to the one before."""
     known = {"s": _ROUND_SECONDS, "B": _ROUND_BYTES}.get(unit, _ROUND)
-    inside = [number for number in known if low <= number <= high]
-    step = -(-len(inside) // _MOST_TICKS)
-    return inside[:: max(step, 1)]
+    apart = (high / low) ** (1 / (_MOST_TICKS + 0.5))
+    kept: list[float] = []
+    for number in known:
+        if low <= number <= high and (not kept or number >= kept[-1] * apart):
+            kept.append(number)
+    return kept[:_MOST_TICKS]
 
 
-def _labels(made: svg.Drawing, rows: Sequence[Row], points: Sequence[tuple[float, float]]) -> None:
+def _labels(made: svg.Drawing, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
     """Name each point beside it, to the left in the right half; a name moves up until no other is in its way."""
     axes = made.axes
     made.figure.draw_without_rendering()
     spots, box, unit = axes.transData.transform(points), axes.get_window_extent(), made.figure.dpi / 72
     taken = [(y, x - 6 * unit, x + 6 * unit) for x, y in spots]
-    for place in sorted(range(len(rows)), key=lambda place: spots[place][1]):
+    for place in sorted(range(len(names)), key=lambda place: spots[place][1]):
         x, y = spots[place]
-        text, left = _cut(rows[place].label), x > box.x0 + box.width * 0.5
+        text, left = names[place], x > box.x0 + box.width * 0.5
         width = len(text) * 5.2 * unit
         start = x - 8 * unit - width if left else x + 8 * unit
         shift = 0.0

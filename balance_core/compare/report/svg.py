@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-import xml.etree.ElementTree as ET  # noqa: S405 - it reads nothing but what matplotlib has just written
+import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,13 +56,13 @@ class Drawing:
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Drawing]:
-    """Lend a figure of so many inches, without the frame that nobody reads; raises ToolNotFound without matplotlib."""
+    """Lend a figure of so many inches, without a frame; raises ToolNotFound without matplotlib."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ToolNotFound("the page's drawings need matplotlib", hint=EXTRA_HINT) from error
-    style: dict[str, Any] = {
+    style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "balance",
         "text.parse_math": False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core.compare.facts import FACTS
 from balance_core.compare.metrics import BY_NAME, METRICS
 from balance_core.compare.report import view
-from balance_core.compare.report.numbers import show
+from balance_core.compare.report.numbers import DASH, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from balance_core.compare.table import Row, Table
 
 FORMAT_VERSION = 1
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+"""What Markdown acts upon; an underscore within a word it does not."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a text that begins so for a formula."""
 _MARKDOWN = ("setup_seconds", "prove_seconds", "verify_seconds", "memory_bytes", "proof_bytes", "verify_gas",
@@ -36,7 +37,7 @@ def support(table: Table) -> str:
     """Return which model each backend takes, as a Markdown table."""
     lines = []
     for model, cells in view.coverage(table):
-        texts = [f"{cell[0]}: {cell[2]}" if cell and cell[2] else cell[0] if cell else "–" for cell in cells]
+        texts = [f"{cell[0]}: {cell[2]}" if cell and cell[2] else cell[0] if cell else DASH for cell in cells]
         lines.append((model, *texts))
     return _table(("model", *table.backends), lines)
 
@@ -137,7 +138,8 @@ def json_text(table: Table) -> str:
         "machines": [{"name": machine.name, "facts": dict(machine.facts)} for machine in table.machines],
         "rows": [_row(row) for row in table.rows],
         "estimates": [{"backend": score.backend, "metric": score.metric.name, "cells": len(score.errors),
-                       "median_error": score.median, "largest_error": max(score.errors)}
+                       "median_error": score.median, "largest_error": max(score.errors),
+                       "fitted_median_error": score.fitted_median}
                       for score in view.scores(table)],
         "notes": list(table.notes),
     }  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from balance_core.compare.calibration import fit
 from balance_core.compare.facts import FACTS, SECURITY
 from balance_core.compare.metrics import BY_NAME, MAIN
 from balance_core.compare.report.numbers import DASH, ratio, show
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LEADING = ("prove_seconds", "setup_seconds", "verify_seconds", "memory_bytes", "proof_bytes", "top1_agreement")
 """By what backends are set against each other, one figure at a time."""
+LEAST_OTHERS = 2
 STATUS = {
     "ok": ("measured", "good"),
     "unsupported": ("not covered", ""),
@@ -55,11 +57,18 @@ class Score:
     backend: str
     metric: Metric
     errors: tuple[float, ...]
+    fitted: tuple[float, ...]
+    """The errors of the same estimates after a fit to the machine's other models; none where there are too few."""
 
     @property
     def median(self) -> float:
         """The median of the errors, each as a share of the measured value."""
         return median(self.errors)
+
+    @property
+    def fitted_median(self) -> float | None:
+        """The median of the errors after a fit."""
+        return median(self.fitted) if self.fitted else None
 
 
 def best(rows: Sequence[Row], metric: Metric) -> tuple[Row, ...]:
@@ -158,6 +167,8 @@ def worth(table: Table) -> list[tuple[str, str, list[str]]]:
     """Return each fact's label and meaning, and what it is for each backend, all that its rows say."""
     lines = []
     for fact in FACTS:
+        if fact.name == "conditions":  # they are the models', and stand with the rows
+            continue
         texts = []
         for backend in table.backends:
             said = unique(row.facts.get(fact.name, "") for row in table.rows if row.backend == backend and row.ok)
@@ -172,14 +183,22 @@ def scores(table: Table) -> list[Score]:
     found = []
     for backend in table.backends:
         for name in ("setup_seconds", "prove_seconds", "memory_bytes"):
-            errors = tuple(
-                abs(row.predicted[name] - measured) / measured
-                for row in table.ranked
-                if row.backend == backend and name in row.predicted and (measured := row.get(name))
-            )
+            rows = [row for row in table.ranked
+                    if row.backend == backend and name in row.predicted and row.get(name)]  # fmt: skip
+            errors = tuple(abs(row.predicted[name] / row.values[name].middle - 1) for row in rows)
             if errors:
-                found.append(Score(backend, BY_NAME[name], errors))
+                found.append(Score(backend, BY_NAME[name], errors, tuple(_fitted(rows, name))))
     return found
+
+
+def _fitted(rows: Sequence[Row], name: str) -> Iterator[float]:
+    """Yield each row's error after a fit to the same machine's rows of other models, of which it takes two."""
+    for row in rows:
+        others = [(other.predicted[name], other.values[name].middle) for other in rows
+                  if other.machine == row.machine and other.model != row.model]  # fmt: skip
+        line = fit(others, adds=name == "memory_bytes") if len(others) >= LEAST_OTHERS else None
+        if line is not None:
+            yield abs((line[0] + line[1] * row.predicted[name]) / row.values[name].middle - 1)
 
 
 def main_metrics(table: Table) -> list[Metric]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from balance_core.errors import ConfigError, InvalidProof
-from balance_core.service.audit.check import check_answer
 from balance_core.service.audit.draw import answers_digest, draw, seed_of, share_commitment
 from balance_core.service.audit.messages import AskedReveal
 from balance_core.service.audit.metrics import Metric
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         SignedAcceptance,
         SignedReveal,
     )
+    from balance_core.service.client.asking import Answer
     from balance_core.service.client.book import Pin
     from balance_core.service.receipts import ProofMode, SignedReceipt
     from balance_core.signing import SigningKey
@@ -47,6 +47,7 @@ class Auditor:
     accepted: SignedAcceptance | None = None
     receipts: dict[int, SignedReceipt] = field(default_factory=dict, repr=False)
     revealed: SignedReveal | None = None
+    _receipt_ids: dict[int, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def prepare(
@@ -120,10 +121,12 @@ class Auditor:
             self.inputs[sample], self.pin.registration, self.promised, nonce=nonce_of(self.audit_id, sample)
         )
 
-    def take(self, sample: int, signed: SignedReceipt) -> None:
-        """Take the answer to one sample; raises InvalidProof for a receipt of anything else."""
-        check_answer(self.plan.plan, self.audit_id, sample, signed, self.test_set.inputs[sample])
-        self.receipts[sample] = signed
+    def take(self, sample: int, answer: Answer) -> None:
+        """Take the answer to one sample, checked against its question before; raises InvalidProof for another's."""
+        if answer.receipt.nonce != nonce_of(self.audit_id, sample):
+            raise InvalidProof(f"the answer is not one to sample {sample} of this audit")
+        self.receipts[sample] = answer.signed
+        self._receipt_ids[sample] = answer.signed.receipt_id
 
     def ordered(self) -> tuple[SignedReceipt, ...]:
         """Return all receipts in the order of the samples; raises InvalidProof where one is missing."""
@@ -144,7 +147,7 @@ class Auditor:
         return draw(seed, samples=self.plan.plan.samples, drawn=self.plan.plan.drawn)
 
     def _ids(self) -> tuple[str, ...]:
-        return tuple(signed.receipt_id for signed in self.ordered())
+        return tuple(self._receipt_ids[sample] for sample, _ in enumerate(self.ordered()))
 
     def _acceptance(self) -> AuditAcceptance:
         if self.accepted is None:

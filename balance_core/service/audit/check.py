@@ -116,12 +116,12 @@ def _answers(evidence: Evidence, plan: AuditPlan, acceptance: AuditAcceptance) -
     if len(evidence.receipts) != plan.samples:
         raise InvalidProof(f"the audit holds {len(evidence.receipts)} receipts for {plan.samples} samples")
     return [
-        check_answer(plan, acceptance.audit_id, sample, signed, evidence.test_set.inputs[sample])
+        _checked_receipt(plan, acceptance.audit_id, sample, signed, evidence.test_set.inputs[sample])
         for sample, signed in enumerate(evidence.receipts)
     ]
 
 
-def check_answer(
+def _checked_receipt(
     plan: AuditPlan, audit_id: str, sample: int, signed: SignedReceipt, input_sha256: str
 ) -> AnswerReceipt:
     """Return a receipt if the provider gave it for this sample of this audit; raises InvalidProof."""

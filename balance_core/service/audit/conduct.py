@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from balance_core.bundle import Bundle
 from balance_core.errors import BalanceError, Busy, ConfigError, InvalidProof, ProviderError, ProviderUnreachable
+from balance_core.model.inputs import as_batch
 from balance_core.service.audit.auditor import Auditor
 from balance_core.service.audit.check import compare, report
 from balance_core.service.audit.file import MAX_PROVEN, AuditFile, Evidence
@@ -19,7 +20,6 @@ from balance_core.service.client.steps import Call, Pause, Together, Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from balance_core.contracts import Batch
     from balance_core.records import ModelCommitment, VerifyingKey
     from balance_core.service.audit.messages import DrawnJob
     from balance_core.service.audit.metrics import Metric, Right
@@ -36,13 +36,14 @@ _AT_ONCE = 8
 _GROUP = 512
 _BATCH = 16
 """Proofs that are worth a process to check them while others are still being made."""
-_POLL_SECONDS = 0.25
+_POLL_SECONDS, _POLL_SHARE, _POLL_MOST_SECONDS = 0.25, 0.03, 5.0
+"""How often the provider is asked: less and less, so that the last proof waits for a small part of the whole."""
 _STALLED_SECONDS = 900.0
 """How long a provider may go without a further proof before it counts as one that will not prove."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class AuditTerms:
     """How an audit is done."""
 
     drawn: int | None = None
@@ -84,17 +85,18 @@ class _Proofs:
             self.bundles[sample] = bundle
 
 
-def conduct(consumer: Consumer, inputs: Batch, labels: Any, terms: Terms) -> Steps[AuditFile]:
+def conduct(consumer: Consumer, inputs: Any, labels: Any, terms: AuditTerms) -> Steps[AuditFile]:
     """Audit the provider: plan, answers, draw and proofs in this order, and return the evidence with its report.
 
-    A provider that does not reveal its share, or does not prove what was drawn, is in the report as caught. Raises
-    InvalidProof for an answer that does not fit, and ProviderError where the audit did not get as far as answers.
+    `inputs` holds all samples, as an array or arrays by name, and `labels` a row for each. A provider that does not
+    reveal its share, or does not prove what was drawn, is in the report as caught. Raises InvalidProof for an answer
+    that does not fit, and ProviderError where the audit did not get as far as answers.
     """
     pin = yield from consumer.begin()
     auditor = Auditor.prepare(
         pin,
         consumer.key,
-        inputs,
+        as_batch(inputs, consumer.inputs),
         labels,
         drawn=terms.drawn,
         metric=terms.metric,
@@ -124,14 +126,14 @@ def conduct(consumer: Consumer, inputs: Batch, labels: Any, terms: Terms) -> Ste
 _JSON = {"Content-Type": "application/json"}
 
 
-def _tell(terms: Terms, doing: str, done: int, of: int) -> None:
+def _tell(terms: AuditTerms, doing: str, done: int, of: int) -> None:
     if terms.watch is not None:
         terms.watch(doing, done, of)
 
 
 def _answer(consumer: Consumer, auditor: Auditor, sample: int) -> Steps[None]:
     answer = yield from consumer.put(auditor.question(sample))
-    auditor.take(sample, answer.signed)
+    auditor.take(sample, answer)
 
 
 def _reveal(consumer: Consumer, auditor: Auditor) -> Steps[tuple[int, ...]]:
@@ -146,16 +148,16 @@ def _reveal(consumer: Consumer, auditor: Auditor) -> Steps[tuple[int, ...]]:
 
 
 def _collect(
-    consumer: Consumer, auditor: Auditor, drawn: Sequence[int], proofs: _Proofs, terms: Terms
+    consumer: Consumer, auditor: Auditor, drawn: Sequence[int], proofs: _Proofs, terms: AuditTerms
 ) -> Steps[None]:
     """Fetch proofs as they are made, and check them while others still are."""
     left = set(drawn)
-    latest = time.monotonic()
+    began = latest = time.monotonic()
     while left and time.monotonic() - latest < terms.stalled_seconds:
         try:
             jobs = yield from _state(consumer, auditor)
         except (Busy, ProviderError):
-            yield Pause(_POLL_SECONDS)
+            yield Pause(_pause(began))
             continue
         made = [job for job in jobs if job.sample in left and job.bundle is not None]
         given_up = {job.sample for job in jobs if job.state in ENDED and job.bundle is None}
@@ -169,10 +171,14 @@ def _collect(
             _tell(terms, "proven", len(drawn) - len(left), len(drawn))
         left -= given_up
         if left and len(proofs.waiting) < _BATCH:
-            yield Pause(_POLL_SECONDS)
+            yield Pause(_pause(began))
         else:
             yield from _check(consumer, proofs)
     yield from _check(consumer, proofs)
+
+
+def _pause(began: float) -> float:
+    return min(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - began)), _POLL_MOST_SECONDS)
 
 
 def _check(consumer: Consumer, proofs: _Proofs) -> Steps[None]:
@@ -196,7 +202,7 @@ def _fetched(consumer: Consumer, job: DrawnJob) -> Steps[bytes | None]:
         return None
 
 
-def _concluded(auditor: Auditor, proofs: _Proofs, terms: Terms) -> AuditFile:
+def _concluded(auditor: Auditor, proofs: _Proofs, terms: AuditTerms) -> AuditFile:
     """Return the file of all that holds; a proof that does not is none, and its sample unproven."""
     receipts = auditor.ordered()
     everything = Evidence(

@@ -196,7 +196,11 @@ def _numbered(members: dict[str, bytes], folder: str) -> list[tuple[int, bytes]]
 
 
 def _unpacked(data: bytes) -> dict[str, np.ndarray]:
-    inputs = arrays.unpack(data)
-    if arrays.pack(inputs) != data:
+    try:
+        inputs = arrays.unpack(data)
+        same = arrays.pack(inputs) == data
+    except (RecursionError, OverflowError, MemoryError) as error:
+        raise ConfigError("the audit holds an input that cannot be read") from error
+    if not same:
         raise ConfigError("the audit holds an input in another form than the one it has")
     return inputs

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from balance_core.errors import BlobNotFound, Busy, ConfigError, InvalidProof, Rejected
 from balance_core.files import locked, write_whole
-from balance_core.records import Record
+from balance_core.records import Digest, Record
 from balance_core.service.audit.draw import answers_digest, draw, seed_of, share_commitment
 from balance_core.service.audit.messages import AskedReveal, AuditState, DrawnJob
 from balance_core.service.audit.records import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_AUDITS = 10_000
 """How many audits are kept; older ones make room."""
+_LEFT_SECONDS = 86400.0
+"""After which an audit that its consumer did not go on with may be dropped."""
 _MAX_BYTES = 2**25
 
 
@@ -55,6 +58,8 @@ class _Kept(Record):
     share: Share
     asked: AskedReveal | None = None
     revealed: SignedReveal | None = None
+    jobs: tuple[Digest, ...] = ()
+    """The names of the jobs that prove each sample's answer, if it is drawn."""
 
 
 class AuditHost:
@@ -106,7 +111,7 @@ class AuditHost:
         with locked(self._folder / ".lock"):
             kept = self._read(audit_id)
             if kept.revealed is None or kept.asked is None:
-                self._check(kept, audit_id, asked)
+                jobs = self._checked(kept, audit_id, asked)
                 reveal = AuditReveal(
                     audit_id=audit_id,
                     answers=answers_digest(asked.receipts),
@@ -114,7 +119,9 @@ class AuditHost:
                     provider_share=kept.share,
                     time=now(),
                 )
-                kept = kept.model_copy(update={"asked": asked, "revealed": SignedReveal.sign(reveal, self._key)})
+                kept = kept.model_copy(
+                    update={"asked": asked, "revealed": SignedReveal.sign(reveal, self._key), "jobs": jobs}
+                )
                 self._write(kept)
             elif kept.asked != asked:
                 raise Rejected("the seed was revealed for other answers already", hint="open a new audit")
@@ -135,12 +142,11 @@ class AuditHost:
         )
 
     def _job(self, kept: _Kept, sample: int) -> DrawnJob:
-        receipt_id = kept.asked.receipts[sample] if kept.asked else ""
-        signed = self._answers.receipt(receipt_id)
-        job = self._answers.job(signed.receipt.job) if signed else None
-        if signed is None or job is None:
-            return DrawnJob(sample=sample, job_id=receipt_id, state="failed", reason="the receipt is no longer kept")
-        return DrawnJob(sample=sample, job_id=job.job_id, state=str(job.state), bundle=job.bundle, reason=job.reason)
+        job_id = kept.jobs[sample]
+        job = self._answers.job(job_id)
+        if job is None:
+            return DrawnJob(sample=sample, job_id=job_id, state="failed", reason="the job is no longer kept")
+        return DrawnJob(sample=sample, job_id=job_id, state=str(job.state), bundle=job.bundle, reason=job.reason)
 
     def _drawn(self, kept: _Kept) -> tuple[int, ...]:
         if kept.revealed is None:
@@ -149,16 +155,20 @@ class AuditHost:
         seed = seed_of(reveal.audit_id, reveal.answers, reveal.consumer_share, reveal.provider_share)
         return draw(seed, samples=plan.samples, drawn=plan.drawn)
 
-    def _check(self, kept: _Kept, audit_id: str, asked: AskedReveal) -> None:
+    def _checked(self, kept: _Kept, audit_id: str, asked: AskedReveal) -> tuple[str, ...]:
+        """Return the names of the jobs that would prove the answers; raises Rejected for answers not given here."""
         plan = kept.plan.plan
         if share_commitment("consumer", asked.share) != plan.commitment:
             raise Rejected("this is not the share of the seed that the plan commits to")
         if len(asked.receipts) != plan.samples:
             raise Rejected(f"{len(asked.receipts)} receipts are named, and the plan has {plan.samples} samples")
+        jobs = []
         for sample, receipt_id in enumerate(asked.receipts):
             signed = self._answers.receipt(receipt_id)
             if signed is None or signed.receipt.nonce != nonce_of(audit_id, sample):
                 raise Rejected(f"receipt {receipt_id} was not given here for sample {sample} of this audit")
+            jobs.append(signed.receipt.job)
+        return tuple(jobs)
 
     def _read(self, audit_id: str) -> _Kept:
         """Read what is kept of an audit; an id that came over the network never becomes another path."""
@@ -177,13 +187,13 @@ class AuditHost:
         write_whole(self._folder / f"{kept.accepted.acceptance.audit_id}.json", kept.to_json(), mode=0o600)
 
     def _make_room(self) -> None:
-        """Drop the oldest audits that are over; raises Busy where all that are kept still go on."""
+        """Drop an audit that is over, or that was left lying; raises Busy where all that are kept still go on."""
         kept = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
         if len(kept) < MAX_AUDITS:
             return
         for path in kept:
             found = self._read(path.stem)
-            if found.revealed is not None:
+            if found.revealed is not None or time.time() - path.stat().st_mtime > _LEFT_SECONDS:
                 (self._folder / f"{found.plan.plan.digest}.plan").unlink(missing_ok=True)
                 path.unlink()
                 return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from balance_core.errors import ConfigError
+from balance_core.errors import ConfigError, ToolFailed
 from balance_core.records import Label, Name, Record
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ class Metric(Record):
             import numpy as np
 
             found = own or _installed(self.name)
-            return bool(found({tensor.name: tensor.real() for tensor in outputs}, np.array(label)))
+            try:
+                return bool(found({tensor.name: tensor.real() for tensor in outputs}, np.array(label)))
+            except Exception as error:
+                raise ToolFailed(f"the measure {self.name!r} failed: {type(error).__name__}: {error}") from error
         return measure(self, self._chosen(outputs), label)
 
     def _chosen(self, outputs: tuple[Tensor, ...]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import ceil
+from math import ceil, comb
 from typing import Any
 
 from balance_core.errors import ConfigError, ToolNotFound
@@ -16,14 +16,9 @@ def missed(samples: int, drawn: int, false: int) -> Fraction:
     """
     if not (0 <= drawn <= samples and 0 <= false <= samples):
         raise ConfigError(f"{drawn} drawn and {false} false answers do not fit {samples} samples")
-    # The same ratio with the smaller of both numbers as the number of factors.
-    factors, others = min(drawn, false), max(drawn, false)
-    result = Fraction(1)
-    for i in range(factors):
-        result *= Fraction(samples - others - i, samples - i)
-        if not result:
-            break
-    return result
+    # The same ratio, C(n-m, c) / C(n, c), with the smaller of both numbers below.
+    fewer, more = sorted((drawn, false))
+    return Fraction(comb(samples - more, fewer), comb(samples, fewer))
 
 
 def caught(samples: int, drawn: int, fraction: float) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from balance_core.errors import ConfigError, InvalidProof, ProviderUnreachable
+from balance_core.integer.interface import STRUCTURE_PART
 from balance_core.service import wire
 from balance_core.service.client.inputs import check_inputs, digest_of, stated_inputs
 from balance_core.service.receipts import SignedReceipt, check_receipt, context_of, matching, request_sha256
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from balance_core.bundle import Bundle
-    from balance_core.records import Registration, Statement, VerifyingKey
+    from balance_core.records import Registration, Statement, Tensor, VerifyingKey
     from balance_core.service.receipts import AnswerReceipt, ProofMode
     from balance_core.verification import Verified
 
@@ -51,6 +52,8 @@ class Answer:
     signed: SignedReceipt
     verified: Verified | None = None
     bundle: bytes | None = field(default=None, repr=False)
+    bound: bool = True
+    """Whether the receipt's digest of the input was computed here; else only a proof shows that it is this one's."""
     hidden: bool = False
     """Whether the proof hides its input, so that only the receipt says that it is the one that was sent."""
 
@@ -90,7 +93,7 @@ def read_answer(question: Question, body: bytes, headers: Mapping[str, str], *, 
         ) from error
     check_promise(question, signed, key=key)
     _check_shown(signed.receipt, arrays)
-    return Answer(question, signed)
+    return Answer(question, signed, bound=key is not None and STRUCTURE_PART in key.parts and not question.private)
 
 
 def check_promise(question: Question, signed: SignedReceipt, *, key: VerifyingKey | None) -> AnswerReceipt:
@@ -118,14 +121,27 @@ def check_promise(question: Question, signed: SignedReceipt, *, key: VerifyingKe
 def _check_shown(receipt: AnswerReceipt, arrays: Mapping[str, np.ndarray]) -> None:
     """Raise InvalidProof unless the tensors beside the receipt show what the receipt says."""
     promised = {tensor.name: tensor for tensor in receipt.outputs}
+    reals = {name: _real(tensor) for name, tensor in promised.items()}
     for name, array in arrays.items():
         tensor = promised.get(name)
         if tensor is None or tensor.shape != array.shape:
             raise InvalidProof(f"the answer holds an output {name!r} that the receipt does not")
         with np.errstate(all="ignore"):
-            meant: Any = tensor.real().astype(array.dtype)
+            meant: Any = reals[name].astype(array.dtype)
         if not np.array_equal(meant, array):
             raise InvalidProof(f"the answer's {name!r} is not what the receipt says")
+
+
+def _real(tensor: Tensor) -> np.ndarray:
+    """Return the numbers that a stranger's tensor stands for; raises InvalidProof for those that no double holds."""
+    try:
+        with np.errstate(all="ignore"):
+            found = tensor.real()
+    except (OverflowError, ZeroDivisionError):
+        found = np.array(np.inf)
+    if not np.isfinite(found).all():
+        raise InvalidProof(f"the receipt's output {tensor.name[:80]!r} holds numbers that are too large to be any")
+    return found
 
 
 def check_proof(answer: Answer, bundle: Bundle, verified: Verified) -> Answer:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from balance_core.contracts import ChainAdapter, Storage
     from balance_core.records import Registration
+    from balance_core.service.audit.conduct import AuditTerms
+    from balance_core.service.audit.file import AuditFile
     from balance_core.service.client.asking import Answer
     from balance_core.service.client.book import Pin
     from balance_core.service.client.steps import Steps
@@ -108,8 +110,8 @@ class Client:
     """Asks a provider's model, and believes nothing that it did not check itself; close it, or use it with `with`.
 
     The registration is pinned from the chain before the first request; each answer's receipt is checked and kept,
-    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit, Rejected
-    and ChainError as the chain does, Refused and ProviderUnreachable for a provider that fails to do its part.
+    and so is the head of a chain that its owner could rewrite. Raises InvalidProof for whatever does not fit,
+    Rejected and ChainError as the chain does, and ProviderError for a provider that does not do its part.
     """
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None, **options: Unpack[Trust]) -> None:
@@ -142,6 +144,12 @@ class Client:
     def prove(self, answer: Answer, *, seconds: float | None = None) -> Answer:
         """Return an answer with its proof, which is ordered if none was promised; waits as long as it takes."""
         return self.carry_out(self.consumer.prove(answer, seconds=seconds))
+
+    def audit(self, inputs: Any, labels: Any, terms: AuditTerms | None = None) -> AuditFile:
+        """Have a test set answered and proven, all of it or a sample that neither side chose; see `conduct`."""
+        from balance_core.service.audit.conduct import AuditTerms, conduct
+
+        return self.carry_out(conduct(self.consumer, inputs, labels, terms or AuditTerms()))
 
     def carry_out(self, steps: Steps[T]) -> T:
         """Carry out a procedure of `consumer`."""
@@ -183,6 +191,12 @@ class AsyncClient:
     async def prove(self, answer: Answer, *, seconds: float | None = None) -> Answer:
         """Return an answer with its proof, which is ordered if none was promised; waits as long as it takes."""
         return await self.carry_out(self.consumer.prove(answer, seconds=seconds))
+
+    async def audit(self, inputs: Any, labels: Any, terms: AuditTerms | None = None) -> AuditFile:
+        """Have a test set answered and proven, all of it or a sample that neither side chose; see `conduct`."""
+        from balance_core.service.audit.conduct import AuditTerms, conduct
+
+        return await self.carry_out(conduct(self.consumer, inputs, labels, terms or AuditTerms()))
 
     async def carry_out(self, steps: Steps[T]) -> T:
         """Carry out a procedure of `consumer`."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from balance_core import canonical
 from balance_core.errors import InvalidProof
-from balance_core.integer.interface import STRUCTURE_PART, Interface, read_structure
+from balance_core.integer import interface
+from balance_core.integer.interface import STRUCTURE_PART
 from balance_core.records import HiddenTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     from balance_core.records import Statement, Tensor, VerifyingKey
 
@@ -30,17 +31,7 @@ def stated_inputs(key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> tuple[
     structure = key.parts.get(STRUCTURE_PART)
     if structure is None:
         return None
-    from balance_core.integer.executor import checked_integers
-    from balance_core.model.integers import quantised
-
-    model = read_structure(structure)
-    batch = quantised(model, {name: array[None] for name, array in inputs.items()})
-    integers = checked_integers(model, batch)
-    ports = Interface.of(model).inputs
-    return tuple(
-        port.tensor(integers[place][0].reshape(-1).tolist())
-        for port, (place, _) in zip(ports, model.inputs, strict=True)
-    )
+    return interface.stated_inputs(structure, inputs)
 
 
 def digest_of(inputs: tuple[Tensor, ...]) -> str:
@@ -72,6 +63,8 @@ def _check_nearest(tensor: Tensor, array: np.ndarray) -> None:
     """Raise InvalidProof unless each integer is one that lies nearest to the number sent."""
     if tensor.shape != array.shape:
         raise InvalidProof(f"the proof's input {tensor.name!r} has the shape {tensor.shape}, {array.shape} was sent")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidProof(f"the input {tensor.name!r} holds NaN or infinity, for which no proof's number stands")
     half = tensor.scale / 2
     for integer, sent in zip(tensor.integers, array.reshape(-1).tolist(), strict=True):
         if abs((integer - tensor.zero_point) * tensor.scale - Fraction(sent)) > half:

@@ -54,6 +54,7 @@ class Attempt:
         self._said: tuple[str, float | None] | None = None
         self._error: BaseException | None = None
         self._began: float | None = None
+        self._latest = 0.0
         self._ended_by_us = False
 
     def run(self) -> None:
@@ -81,6 +82,11 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the reason of the jobs that are left
             self._error = self._error or error
 
+    @property
+    def pace(self) -> float | None:
+        """The seconds that one proof took, without the start of the process; None where none was made."""
+        return (self._latest - self._began) / len(self.made) if self.made and self._began is not None else None
+
     def settle_rest(self, most_memory: int) -> None:
         """Give back what was not proven: the job at which it failed with the reason, the others untouched.
 
@@ -104,6 +110,7 @@ class Attempt:
             self._said = (progress.message, progress.fraction)
         elif int(found[1]) == len(self.made):
             self._said = None
+            self._latest = time.monotonic()
             self.made.append(found[2])
 
     def _follow(self, future: Future[TaskResult]) -> None:

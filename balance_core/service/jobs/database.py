@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 _GROUP = 256
 """The most calls that share one commit."""
-_WAIT_SECONDS = 30.0
+_WAIT_MILLISECONDS = 30_000
+_ERASE_MILLISECONDS = 200
+"""While traces are erased nobody writes; who reads in another process is not waited for longer, but the next time."""
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",  # a commit is on the disk when it returns
@@ -37,7 +39,7 @@ _PRAGMAS = (
     "trusted_schema=OFF",
     "mmap_size=0",
     "foreign_keys=ON",
-    f"busy_timeout={int(_WAIT_SECONDS * 1000)}",
+    f"busy_timeout={_WAIT_MILLISECONDS}",
 )
 _STEPS = Path(__file__).parent / "migrations"
 
@@ -66,7 +68,9 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.url = sa.make_url(url)
-            self._engine = sa.create_engine(self.url, pool_size=16, max_overflow=48, pool_timeout=_WAIT_SECONDS)
+            self._engine = sa.create_engine(
+                self.url, pool_size=16, max_overflow=48, pool_timeout=_WAIT_MILLISECONDS / 1000
+            )
         except (sa.exc.ArgumentError, ModuleNotFoundError, TypeError) as error:
             raise ConfigError(
                 f"the queue's database cannot be opened: {error}", hint="for example sqlite:///jobs.db"
@@ -108,7 +112,11 @@ class Database:
         if self._file is None:
             return True
         with self._leader, explained(self.name), self._engine.connect() as connection:
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_ERASE_MILLISECONDS}")
+            try:
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
             return busy is not None and busy[0] == 0
 
     def close(self) -> None:

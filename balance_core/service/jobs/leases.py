@@ -38,6 +38,8 @@ _LOOK = 64
 _PATIENCE_MS = 60_000
 """A job that has waited so long for memory is waited for: smaller ones do not overtake it any more."""
 _BACKOFF_SECONDS = 300.0
+_EVENTFUL = 30
+"""So many attempts are told of one by one; a chain can be away for days."""
 
 
 class LeaseLost(StageError):
@@ -131,7 +133,8 @@ class Leasing:
                     "losses": row.losses + (row.token is not None),
                 }
                 connection.execute(sa.update(jobs).where(jobs.c.job_id == row.job_id).values(values))
-                add_event(connection, row.job_id, now, state)
+                if row.failures + row.losses + row.delays < _EVENTFUL:
+                    add_event(connection, row.job_id, now, state)
             names = [row.job_id for row in chosen]
             sealed = {
                 one.job_id: one for one in connection.execute(sa.select(inputs).where(inputs.c.job_id.in_(names)))
@@ -297,7 +300,8 @@ class Leasing:
                 "reason": short(reason),
             }
             _change(connection, lease, values)
-            add_event(connection, lease.job_id, now, state, text=f"tried again in {wait:.0f} s: {reason}")
+            if failures + delays < _EVENTFUL:
+                add_event(connection, lease.job_id, now, state, text=f"tried again in {wait:.0f} s: {reason}")
 
         self._database.write(put_back)
 

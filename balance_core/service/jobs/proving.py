@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
@@ -89,18 +88,16 @@ class Prover:
         seconds = leases[0].seconds or self._seconds
         limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
         attempt = Attempt(self._executor, leases, material, limits, stop)
-        started = time.monotonic()
         attempt.run()
-        self._learn(leases[0].registration_id, time.monotonic() - started, len(attempt.made))
+        self._learn(leases[0].registration_id, attempt)
         proven = self._bundles(leases, attempt.made, material)
         attempt.settle_rest(memory.total)
         if proven:
             self._check_and_publish(proven, material, limits, stop)
 
-    def _learn(self, registration_id: str, seconds: float, proofs: int) -> None:
-        if proofs:
-            pace = seconds / proofs
-            self._pace[registration_id] = (self._pace.get(registration_id, pace) + pace) / 2
+    def _learn(self, registration_id: str, attempt: Attempt) -> None:
+        if attempt.pace is not None:
+            self._pace[registration_id] = (self._pace.get(registration_id, attempt.pace) + attempt.pace) / 2
 
     def _bundles(
         self, leases: Sequence[Lease], made: Sequence[str], material: Material

@@ -21,13 +21,14 @@ from balance_core.service.jobs.rows import (
     finish,
     job_of,
     job_row,
+    keep_inputs,
     keep_receipt,
     kept_receipt,
     milliseconds,
 )
 from balance_core.service.jobs.sweeping import sweep
 from balance_core.service.jobs.tables import events, inputs, jobs, receipts
-from balance_core.service.jobs.vault import Sealed, Vault
+from balance_core.service.jobs.vault import Vault
 from balance_core.service.receipts import SignedReceipt, request_sha256
 from balance_core.workspace import Workspace
 
@@ -117,7 +118,7 @@ class JobQueue:
             keep_receipt(connection, name, body, now)
             row = job_row(connection, answer.job)
             if row is None or row.state in _UNPROVEN:
-                _keep_inputs(connection, answer.job, now, len(packed), sealed)
+                keep_inputs(connection, answer.job, now, len(packed), sealed)
                 enqueue(connection, answer, name, order.terms, unknown_memory=unknown, now=now)
                 self._pressure.add(1, len(packed))
                 row = job_row(connection, answer.job)
@@ -141,8 +142,7 @@ class JobQueue:
 
         def insert(connection: Connection) -> None:
             keep_receipt(connection, name, body, now)
-            if job_row(connection, job_id) is None:
-                _keep_inputs(connection, job_id, now, len(packed), sealed)
+            if keep_inputs(connection, job_id, now, len(packed), sealed, unless_ordered=True):
                 self._pressure.add(0, len(packed))
 
         self._database.write(insert)
@@ -268,9 +268,3 @@ class JobQueue:
 
 
 _UNPROVEN = {JobState.FAILED.value, JobState.CANCELLED.value, JobState.EXPIRED.value}
-
-
-def _keep_inputs(connection: Connection, job_id: str, now: int, size: int, sealed: Sealed) -> None:
-    connection.execute(sa.delete(inputs).where(inputs.c.job_id == job_id))
-    row = {"job_id": job_id, "kept_at": now, "size": size, "nonce": sealed.nonce, "sealed": sealed.data}
-    connection.execute(sa.insert(inputs), row)

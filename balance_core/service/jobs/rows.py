@@ -18,11 +18,33 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from balance_core.service.jobs.orders import Terms
+    from balance_core.service.jobs.vault import Sealed
     from balance_core.service.receipts import AnswerReceipt
 
 TEXT = 500
 """The most characters of a reason or a message."""
 _MINUTE = 60_000
+_KEEP = sa.insert(receipts).from_select(
+    ["receipt_id", "signed_at", "body"],
+    sa.select(
+        sa.bindparam("name", type_=receipts.c.receipt_id.type),
+        sa.bindparam("now", type_=receipts.c.signed_at.type),
+        sa.bindparam("content", type_=receipts.c.body.type),
+    ).where(~sa.exists().where(receipts.c.receipt_id == sa.bindparam("name"))),
+)
+"""Written once, as those below: every answer runs it."""
+_ROW = sa.select(
+    sa.bindparam("name", type_=inputs.c.job_id.type),
+    sa.bindparam("now", type_=inputs.c.kept_at.type),
+    sa.bindparam("bytes", type_=inputs.c.size.type),
+    sa.bindparam("salt", type_=inputs.c.nonce.type),
+    sa.bindparam("content", type_=inputs.c.sealed.type),
+).where(~sa.exists().where(inputs.c.job_id == sa.bindparam("name")))
+_COLUMNS = ["job_id", "kept_at", "size", "nonce", "sealed"]
+_SEAL = sa.insert(inputs).from_select(_COLUMNS, _ROW)
+_SEAL_UNORDERED = sa.insert(inputs).from_select(
+    _COLUMNS, _ROW.where(~sa.exists().where(jobs.c.job_id == sa.bindparam("name")))
+)
 
 
 def stamp(milliseconds: int) -> str:
@@ -85,9 +107,15 @@ def kept_receipt(connection: Connection, receipt_id: str) -> SignedReceipt | Non
 
 def keep_receipt(connection: Connection, receipt_id: str, body: bytes, now: int) -> None:
     """Keep a receipt, unless it is there already."""
-    there = sa.select(receipts.c.receipt_id).where(receipts.c.receipt_id == receipt_id)
-    if connection.execute(there).first() is None:
-        connection.execute(sa.insert(receipts), {"receipt_id": receipt_id, "signed_at": now, "body": body})
+    connection.execute(_KEEP, {"name": receipt_id, "now": now, "content": body})
+
+
+def keep_inputs(
+    connection: Connection, job_id: str, now: int, size: int, sealed: Sealed, *, unless_ordered: bool = False
+) -> bool:
+    """Keep sealed inputs, unless the job's are there already or, if so asked, there is a job; says whether it did."""
+    row = {"name": job_id, "now": now, "bytes": size, "salt": sealed.nonce, "content": sealed.data}
+    return bool(connection.execute(_SEAL_UNORDERED if unless_ordered else _SEAL, row).rowcount)
 
 
 def add_event(

@@ -42,7 +42,7 @@ class Workers:
         *,
         count: int = 1,
         memory_bytes: int | None = None,
-        most: int = 16,
+        most: int = 64,
         lease_seconds: float = 30.0,
         poll_seconds: float = 0.5,
     ) -> None:

@@ -74,7 +74,13 @@ def _answer(job: Job | None) -> Response:
         raise HttpRefusal(
             HTTPStatus.NOT_FOUND, "there is no such job", hint="finished jobs are kept for a while only"
         )
-    return Response(job.to_json(), media_type="application/json")
+    told = job.model_copy(update={"reason": _told(job.reason)})
+    return Response(told.to_json(), media_type="application/json")
+
+
+def _told(text: str) -> str:
+    """Leave out what stands behind the kind of an error: it may hold the provider's paths and addresses."""
+    return text.partition(":")[0]
 
 
 async def _stream(queue: JobQueue, job_id: str, after: int, streams: set[object]) -> AsyncIterator[str]:
@@ -102,4 +108,5 @@ async def _stream(queue: JobQueue, job_id: str, after: int, streams: set[object]
 
 
 def _lines(event: Event) -> str:
-    return f"id: {event.number}\nevent: {event.state}\ndata: {event.to_json().decode()}\n\n"
+    told = event.model_copy(update={"text": _told(event.text)})
+    return f"id: {event.number}\nevent: {event.state}\ndata: {told.to_json().decode()}\n\n"

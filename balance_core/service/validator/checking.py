@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from balance_core import errors, registry
 from balance_core.chain import Finality, Standing
 from balance_core.judging import Judgement
+from balance_core.service.validator.diary import tell
 from balance_core.service.validator.fetching import Fetcher
 from balance_core.service.validator.reasons import Reason
 from balance_core.service.validator.settings import Course
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from balance_core.service.validator.queue import Item
     from balance_core.service.validator.settings import ValidatorSettings
     from balance_core.workspace import Workspace
-
-log = logging.getLogger(__name__)
 
 _MAGIC = b"PK\x03\x04"
 """What every bundle begins with."""
@@ -197,7 +196,7 @@ class Checker:
         for reason, why, course in weak:
             if course is Course.RECORD:
                 raise Ended(reason, why, verdict=True)
-            log.warning("called valid, as the settings ask for it", extra={"reason": reason, "why": why})
+            tell("called valid, as the settings ask for it", level=logging.WARNING, reason=reason, why=why)
         raise Ended(Reason.VALID, "; ".join(why for _, why, _ in weak), verdict=True, say=True)
 
     def _invalid(self, why: str) -> NoReturn:

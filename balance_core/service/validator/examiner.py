@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from balance_core import errors
 from balance_core.chain import Attestation
 from balance_core.service.validator.checking import Ended, Later
+from balance_core.service.validator.diary import tell
 from balance_core.service.validator.reasons import Reason, State
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from balance_core.service.validator.checking import Checker
     from balance_core.service.validator.queue import Item, Queue
     from balance_core.service.validator.settings import ValidatorSettings
-
-log = logging.getLogger(__name__)
 
 
 class Examiner:
@@ -39,9 +38,9 @@ class Examiner:
                 self._say(item, valid=bool(item.verdict))
             else:
                 self._examine(item)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is kept and told, and the other proofs go on
             # A fault of ours in one proof must not stop the others, nor be met for ever.
-            log.exception("a proof could not be worked on", extra={"proof": item.proof_id})
+            tell("a proof could not be worked on", level=logging.ERROR, crash=error, proof=item.proof_id)
             why = f"{type(error).__name__}: {error}"
             if item.state is State.DECIDED or item.tries + 1 < self._settings.tries:
                 self._queue.postpone(item, why, seconds=self._settings.wait_after(item.tries + 1))
@@ -65,12 +64,11 @@ class Examiner:
     def _put_back(self, item: Item, later: Later) -> None:
         tried = later.tried and not self.stopping.is_set()
         self._queue.postpone(item, later.detail, seconds=later.seconds, tried=tried)
-        about = {"proof": item.proof_id, "provider": item.provider, "tries": item.tries, "seconds": later.seconds}
-        log.info("put back", extra={**about, "why": later.detail})
+        tell("put back", proof=item.proof_id, provider=item.provider, seconds=later.seconds, why=later.detail)
 
     def _end(self, item: Item, ended: Ended) -> None:
-        about = {"proof": item.proof_id, "provider": item.provider, "verdict": ended.verdict}
-        log.info("checked", extra={**about, "reason": ended.reason, "why": ended.detail})
+        found = {"verdict": ended.verdict, "reason": ended.reason, "why": ended.detail}
+        tell("checked", proof=item.proof_id, provider=item.provider, found=found)
         if ended.verdict is None or not ended.say:
             self._queue.record(item, ended.reason, ended.detail, verdict=ended.verdict)
         elif not ended.verdict and self._is_over_budget(item.provider):
@@ -99,12 +97,10 @@ class Examiner:
             self._wait_to_say(item, error, tries)
         else:
             self._queue.attested(item, entry)
-            log.info("attested", extra={"proof": proof, "valid": valid, "entry": entry.entry})
+            tell("attested", proof=proof, valid=valid, entry=entry.entry)
 
     def _wait_to_say(self, item: Item, error: errors.BalanceError, tries: int) -> None:
         seconds = self._settings.wait_after(tries)
         self._queue.postpone(item, error.message, seconds=seconds)
-        log.error(
-            "the word did not reach the chain",
-            extra={"proof": item.proof_id, "why": error.message, "hint": error.hint, "seconds": seconds},
-        )
+        why = {"why": error.message, "hint": error.hint}
+        tell("the word did not reach the chain", level=logging.ERROR, proof=item.proof_id, seconds=seconds, error=why)

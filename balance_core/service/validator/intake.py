@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from balance_core.chain import Attestation, ProofRecord
 from balance_core.errors import BalanceError
+from balance_core.service.validator.diary import tell
 from balance_core.service.validator.reasons import Reason, State
 from balance_core.service.validator.store import fact, keep_cursor
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from balance_core.chain import ChainEvent
     from balance_core.contracts import ChainAdapter
     from balance_core.service.validator.store import Store
-
-log = logging.getLogger(__name__)
 
 BATCH = 256
 """Events that are taken in by one transaction."""
@@ -52,7 +51,7 @@ def take(connection: sqlite3.Connection, events: Iterable[ChainEvent], validator
             elif event.record_kind == Attestation.kind:
                 _word(connection, event, Attestation.from_value(event.record), validator)
         except BalanceError as error:
-            log.warning("an event was passed over", extra={"entry": event.ref.entry, "why": error.message})
+            tell("an event was passed over", level=logging.WARNING, entry=event.ref.entry, why=error.message)
 
 
 def _proof(connection: sqlite3.Connection, event: ChainEvent, record: ProofRecord) -> None:
@@ -122,9 +121,11 @@ def _own_word(connection: sqlite3.Connection, event: ChainEvent, word: Attestati
     if known is None:
         connection.execute("INSERT INTO said VALUES (?, ?, ?)", (word.proof_id, word.statement_digest, word.valid))
     elif bool(known[0]) != word.valid:
-        log.error(
-            "somebody else signs with this validator's key: the chain has a word that contradicts its own",
-            extra={"proof": word.proof_id, "entry": event.ref.entry},
+        tell(
+            "somebody else signs with this key: the chain has a word that contradicts what was said here",
+            level=logging.ERROR,
+            proof=word.proof_id,
+            entry=event.ref.entry,
         )
         return
     connection.execute(

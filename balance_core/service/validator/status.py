@@ -101,7 +101,21 @@ def read_status(store: Store) -> ValidatorStatus:
     )
 
 
-def read_proof(store: Store, proof_id: str) -> dict[str, object] | None:
+class ProofReport(Record):
+    """What became of one proof."""
+
+    kind: ClassVar[str] = "validator-proof"
+    proof_id: Digest
+    registration_id: Digest
+    provider: Label
+    state: State
+    reason: Reason | None
+    detail: str
+    verdict: bool | None
+    tries: Count
+
+
+def read_proof(store: Store, proof_id: str) -> ProofReport | None:
     """Return what became of one proof; None for one that was never seen."""
     with store.reading() as connection:
         row = connection.execute(
@@ -111,13 +125,13 @@ def read_proof(store: Store, proof_id: str) -> dict[str, object] | None:
     if row is None:
         return None
     state, reason, detail, verdict, tries, registration, provider = row
-    return {
-        "proof_id": proof_id,
-        "state": state,
-        "reason": reason or None,
-        "detail": detail,
-        "verdict": None if verdict is None else bool(verdict),
-        "tries": tries,
-        "registration_id": registration,
-        "provider": provider,
-    }
+    return ProofReport(
+        proof_id=proof_id,
+        registration_id=registration,
+        provider=provider,
+        state=State(state),
+        reason=Reason(reason) if reason else None,
+        detail=detail,
+        verdict=None if verdict is None else bool(verdict),
+        tries=tries,
+    )

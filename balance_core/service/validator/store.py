@@ -82,7 +82,7 @@ class Store:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection; what is written is on the disk when it is left, or none of it."""
-        with self._lock:
+        with self._lock, self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -95,12 +95,22 @@ class Store:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for looking; what is read belongs together."""
-        with self._lock:
+        with self._lock, self._explained():
             self._connection.execute("BEGIN")
             try:
                 yield self._connection
             finally:
                 self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"the validator's memory {str(self.path)!r} cannot be read or written: {error}",
+                hint="check the disk and the file's permissions; nothing that was said is lost, the chain has it",
+            ) from error
 
     def belongs_to(self, validator: str, chain: str) -> None:
         """Remember whose memory this is; raises ConfigError if it is of another validator or another chain."""

@@ -12,6 +12,7 @@ from balance_core import registry
 from balance_core.contracts import Signs
 from balance_core.errors import ChainError, ChainUnreachable, ConfigError
 from balance_core.service.validator.checking import Checker, Surroundings
+from balance_core.service.validator.diary import tell
 from balance_core.service.validator.examiner import Examiner
 from balance_core.service.validator.intake import follow
 from balance_core.service.validator.queue import Queue
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from balance_core.contracts import ChainAdapter, Storage
-
-log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 1.0
 """The longest that an idle worker waits before it looks again."""
@@ -131,7 +130,7 @@ class Validator:
         Raises ChainError when the chain is not the one that was read before, or talks nonsense for long.
         """
         found = self.queue.recover(self.settings.interruptions)
-        log.info("started", extra={"validator": self.public_key, "chain": self.chain_name, "taken_up": found})
+        tell("started", validator=self.public_key, chain=self.chain_name, taken_up=found)
         workers = [threading.Thread(target=self._labour, name=f"check-{n}") for n in range(self.settings.workers)]
         for worker in workers:
             worker.start()
@@ -144,7 +143,7 @@ class Validator:
                 worker.join()
         if self._broken is not None:
             raise self._broken
-        log.info("ended", extra={"validator": self.public_key})
+        tell("ended", validator=self.public_key)
         return self.status()
 
     def _follow(self, *, until_done: bool) -> None:
@@ -156,7 +155,7 @@ class Validator:
             except ChainError as error:
                 failures += 1
                 self.trouble = error.message
-                log.error("the chain cannot be followed", extra={"why": error.message, "hint": error.hint})  # noqa: TRY400 - a line for operators, not a trace
+                tell("the chain cannot be followed", level=logging.ERROR, why=error.message, hint=error.hint)
                 if not isinstance(error, ChainUnreachable) and (until_done or failures >= _FAILURES):
                     raise
                 wait = min(wait * 2.0**failures, _LONGEST_WAIT)
@@ -164,7 +163,7 @@ class Validator:
                 failures, self.trouble, self.followed = 0, None, time.time()
                 self._caught_up.set()
                 if taken:
-                    log.info("followed", extra={"events": taken})
+                    tell("followed", events=taken)
                     with self._news:
                         self._news.notify_all()
                 elif until_done and self.queue.is_done():

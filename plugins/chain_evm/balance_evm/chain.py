@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from balance_core.chain import ChainRef, Finality, Voucher, Vouches
 from balance_core.chain_state import Event, decide, vouched
-from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding, Signs
+from balance_core.contracts import ChainAdapter, ChecksProofs, Diagnoses, Finding, Signs, TriesOnchain
 from balance_core.errors import ChainError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.workspace import Workspace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from balance_core.bundle import Bundle
     from balance_core.chain import Attestation, ChainEvent, ProofRecord, Revocation
+    from balance_core.contracts import OnchainCost
     from balance_core.records import Registration
     from balance_core.settings import Settings
     from balance_core.signing import SigningKey
@@ -39,7 +40,7 @@ ORIGIN = "origin"
 """The cursor before the first entry, which a reader has once the first entry was taken back."""
 
 
-class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, Vouches, EvmClaims):
+class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, TriesOnchain, Vouches, EvmClaims):
     """A registry on an EVM chain; any number of processes and threads may use it at the same time."""
 
     api_version = 1
@@ -59,6 +60,13 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, Vouches, EvmClaims)
         from balance_evm.deploy import deploy_registry
 
         return deploy_registry(self)
+
+    @classmethod
+    def onchain_cost(cls, record: ProofRecord, bundle: Bundle) -> OnchainCost:
+        """Return what it takes on an EVM in this process, by the rules of the dry run."""
+        from balance_evm.trial import cost
+
+        return cost(cls(EvmSettings(dry_run=True)), record, bundle)
 
     @cached_property
     def mirror(self) -> Mirror:
@@ -235,7 +243,8 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, Vouches, EvmClaims)
         registration = bundle.registration.registration
         if registration.registration_id != record.registration_id:
             raise Rejected(f"the bundle is of the registration {registration.registration_id}, the record is not")
-        wanted = verifiers.checkable(source, bundle.key, registration)
+        known = self.chronicle().by_registration.get(record.registration_id)
+        wanted = verifiers.checkable(source, bundle.key, registration, verifiers.kind_of(self, known))
         evidence = verifiers.evidence(source, bundle.key, bundle.proof)
         event = verification(self.network.registry, record.proof_id, record.statement_digest)
 
@@ -254,8 +263,10 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, Vouches, EvmClaims)
         source = verifiers.exporter(bundle.proof.backend)
         if source is None:
             return False
-        wanted = verifiers.checkable(source, bundle.key, bundle.registration.registration)
-        verifiers.genuine(self, self.model(self.chronicle(), record.registration_id), wanted)
+        model = self.model(self.chronicle(), record.registration_id)
+        registration = bundle.registration.registration
+        wanted = verifiers.checkable(source, bundle.key, registration, verifiers.kind_of(self, model))
+        verifiers.genuine(self, model, wanted)
         return True
 
     @cached_property

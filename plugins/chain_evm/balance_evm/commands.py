@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from balance_core.bundle import Bundle
     from balance_core.chain import ChainEvent, ProofRecord
     from balance_evm.chain import EvmChain
+    from balance_evm.chronicle import Model
 
 app = typer.Typer(
     help="Registrations and proofs on an EVM chain, where contracts check them.",
@@ -132,7 +133,7 @@ def deploy(
     if bundle is not None:
         from balance_evm import verifiers
 
-        pair = verifiers.deployed(chain, _checkable(_bundle(bundle)))
+        pair = verifiers.deployed(chain, _checkable(chain, _bundle(bundle)))
         typer.echo(f"verifier {pair.adapter}, over the contract {pair.contract} of {pair.version}")
     _show_spent(chain)
 
@@ -143,14 +144,15 @@ def _bundle(source: str) -> Bundle:
     return read_bundle(source)
 
 
-def _checkable(bundle: Bundle) -> Any:
+def _checkable(chain: EvmChain, bundle: Bundle, model: Model | None = None) -> Any:
     from balance_core.errors import ConfigError
     from balance_evm import verifiers
 
     source = verifiers.exporter(bundle.proof.backend)
     if source is None:
         raise ConfigError(f"no contract can check proofs of {bundle.proof.backend}", hint="publish it with `submit`")
-    return verifiers.checkable(source, bundle.key, bundle.registration.registration)
+    kind = verifiers.kind_of(chain, model)
+    return verifiers.checkable(source, bundle.key, bundle.registration.registration, kind)
 
 
 def _record(bundle: Bundle) -> ProofRecord:
@@ -180,7 +182,7 @@ def register(bundle: BundleArgument, setting: SettingOption = None, dry_run: Dry
     ref = chain.register(registration, key=f"register/{registration.registration_id}")
     typer.echo(f"registered {registration.name} version {registration.version} in {ref.entry}")
     model = chain.model(chain.chronicle(), registration.registration_id)
-    bound = verifiers.bind(chain, model, _checkable(found), found.cid)
+    bound = verifiers.bind(chain, model, _checkable(chain, found, model), found.cid)
     typer.echo(f"its proofs are checked by {bound.terms['verifier']}")
     _show_spent(chain)
 

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from balance_core.errors import StageTimeout, ToolFailed, ToolNotFound
 from balance_core.files import locked
@@ -37,8 +37,16 @@ FOREIGN_SETTINGS: dict[str, Any] = {**OWN_SETTINGS, "viaIR": False}
 """How a backend's contract is compiled: generated assembly expects the optimiser, and not the intermediate form."""
 
 
-def compile_source(name: str, source: str) -> bytes:
-    """Return the creation code of a contract from a source that imports nothing.
+class Code(NamedTuple):
+    """A contract from a foreign source."""
+
+    creation: bytes
+    runtime: bytes
+    """What stands on the chain then, byte for byte."""
+
+
+def compile_source(name: str, source: str) -> Code:
+    """Return the code of a contract from a source that imports nothing and whose constructor fills in nothing.
 
     The same text gives the same code on every machine. Raises ToolNotFound without node or npm, ToolFailed where the
     compiler refuses the source, StageTimeout.
@@ -46,11 +54,13 @@ def compile_source(name: str, source: str) -> bytes:
     file = f"{name}.sol"
     answer = standard_json({file: source}, FOREIGN_SETTINGS)
     found = answer.get("contracts", {}).get(file, {}).get(name)
-    code = found["evm"]["bytecode"]["object"] if found else ""
-    if not code:
+    if not found or not found["evm"]["bytecode"]["object"]:
         raise ToolFailed(f"the source holds no contract {name} that can be deployed")
+    creation, runtime = found["evm"]["bytecode"], found["evm"]["deployedBytecode"]
+    if runtime.get("immutableReferences"):
+        raise ToolFailed(f"the constructor of {name} fills in its code, so that nobody could compare it")
     try:
-        return bytes.fromhex(code)
+        return Code(bytes.fromhex(creation["object"]), bytes.fromhex(runtime["object"]))
     except ValueError:
         raise ToolFailed(f"the contract {name} needs libraries that are not in its source") from None
 

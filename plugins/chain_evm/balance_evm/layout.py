@@ -50,6 +50,17 @@ def dedicated(reading: Reading, verifier: str, code_hash: bytes, proof_bytes: in
     return bytes(encode([_LAYOUT, "uint256", "address", "bytes32"], [reading, proof_bytes, verifier, code_hash]))
 
 
+def dedicated_contract(material: bytes) -> str | None:
+    """Return the generated contract that the material of `EzklDedicated` names, or None for what is no material."""
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    try:
+        return str(decode([_LAYOUT, "uint256", "address", "bytes32"], material)[2])
+    except (DecodingError, OverflowError):
+        return None
+
+
 def _tensor(form: Tensor, low: int, high: int) -> tuple[int, int, int, bytes, bytes]:
     """Split a tensor's text where its numbers stand. Keys are in order, so that nothing free comes before them."""
     text = form.to_json()

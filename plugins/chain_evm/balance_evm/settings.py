@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -78,6 +78,11 @@ class EvmSettings(Settings):
     )
     quorum: int = Field(0, ge=0, description="how many of them must call a proof valid; 0 where there are none")
     verify: bool = Field(True, description="have the contract check proofs of backends that bring a verifier")
+    verifier: Literal["shared", "dedicated"] = Field(
+        "shared",
+        description="which contract checks a model's proofs: one for all circuits of a proof system, or one for this "
+        "circuit alone, which is dearer to deploy and cheaper to call",
+    )
     dry_run: bool = Field(
         False, description="send nothing: run every call on an in-process EVM and say what it would cost"
     )

@@ -1,4 +1,4 @@
-"""The contracts that check proofs: deployed once for each proof system, told of each circuit once.
+"""The contracts that check proofs: one for all circuits of a proof system, or one for each circuit.
 
 Nothing of a backend is known here: it exports a contract's source, a circuit's words and a proof's parts
 (`ExportsEvmVerifier`), and the registry's adapter for that kind of contract does the rest.
@@ -10,21 +10,29 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eth_utils.crypto import keccak
+
 from balance_core import registry as plugins
-from balance_core.contracts import ExportsEvmVerifier
+from balance_core.contracts import ExportsDedicatedEvmVerifier, ExportsEvmVerifier
 from balance_core.errors import ChainError, InvalidProof, PluginNotFound
 from balance_core.files import read_limited, write_whole
-from balance_evm import fees, interfaces
+from balance_evm import fees, interfaces, layout
+from balance_evm.artifacts import artifact
 from balance_evm.deployments import VerifierPair
 from balance_evm.sender import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from balance_core.contracts import EvmCircuit, EvmContract
     from balance_core.records import Proof, Registration, VerifyingKey
     from balance_evm.chain import EvmChain
     from balance_evm.chronicle import Model
+    from balance_evm.compile import Code
+    from balance_evm.layout import Reading
 
-ADAPTERS = {"ezkl-reusable": "EzklReusable"}
+SHARED, DEDICATED = "ezkl-reusable", "ezkl-dedicated"
+ADAPTERS = {SHARED: "EzklReusable", DEDICATED: "EzklDedicated"}
 """The registry's adapter for each kind of contract that a backend may export."""
 KNOWN_CODE = {
     "b426d5f31e2f9d327baac7d9415dd135df06a6d2628f971ae7446c4bffbcd80f": (
@@ -41,8 +49,7 @@ class Checkable:
 
     contract: EvmContract
     circuit: EvmCircuit
-    material: bytes
-    """What the adapter's key is the digest of."""
+    reading: Reading
 
     @property
     def name(self) -> str:
@@ -54,12 +61,12 @@ class Checkable:
         """The name of the adapter for the contract."""
         return ADAPTERS[self.contract.interface]
 
-    @property
-    def key(self) -> bytes:
-        """The adapter's key."""
-        from eth_utils.crypto import keccak
-
-        return bytes(keccak(self.material))
+    def material(self, chain: EvmChain, contract: str) -> bytes:
+        """Return what the adapter is told, whose digest is its key; a dedicated contract is named by its code."""
+        if self.contract.interface == SHARED:
+            return layout.reusable(self.reading, self.circuit.words, self.circuit.proof_bytes)
+        code_hash = bytes(keccak(chain.network.code(contract)))
+        return layout.dedicated(self.reading, contract, code_hash, self.circuit.proof_bytes)
 
 
 def exporter(backend: str) -> ExportsEvmVerifier | None:
@@ -71,30 +78,47 @@ def exporter(backend: str) -> ExportsEvmVerifier | None:
     return found if isinstance(found, ExportsEvmVerifier) else None
 
 
-def checkable(source: ExportsEvmVerifier, key: VerifyingKey, registration: Registration) -> Checkable:
-    """Return a verifying key as contracts take it; raises ChainError for a kind of contract that is unknown here."""
-    contract, circuit = source.evm_contract(key), source.evm_circuit(key)
+def checkable(source: ExportsEvmVerifier, key: VerifyingKey, registration: Registration, kind: str) -> Checkable:
+    """Return a verifying key as contracts of a kind take it; raises ChainError for a kind that is not to be had."""
+    if kind == DEDICATED and not isinstance(source, ExportsDedicatedEvmVerifier):
+        raise ChainError(
+            f"the backend {key.backend} brings no contract for a single circuit",
+            hint="-o chain.verifier=shared takes the one for all circuits",
+        )
+    if kind == DEDICATED and isinstance(source, ExportsDedicatedEvmVerifier):
+        contract = source.evm_dedicated(key)
+    else:
+        contract = source.evm_contract(key)
     if contract.interface not in ADAPTERS:
         raise ChainError(
             f"contracts of the kind {contract.interface!r} are unknown to this version of balance-evm",
             hint="pip install --upgrade balance-evm",
         )
-    from balance_evm import layout
-
+    circuit = source.evm_circuit(key)
     tensors = [[(one.form, one.low, one.high) for one in group] for group in (circuit.inputs, circuit.outputs)]
-    read = layout.layout(registration.circuit_id, registration.commitment_id, *tensors)
-    return Checkable(contract, circuit, layout.reusable(read, circuit.words, circuit.proof_bytes))
+    reading = layout.layout(registration.circuit_id, registration.commitment_id, *tensors)
+    return Checkable(contract, circuit, reading)
 
 
-def compiled(chain: EvmChain, wanted: Checkable) -> bytes:
-    """Return the contract's creation code, compiled on this machine, once."""
-    path = chain.network.folder / "compiled" / f"{wanted.name}.bin"
-    if path.exists():
-        return read_limited(path, max_size=_MAX_CODE_BYTES, what="compiled contract")
-    from balance_evm.compile import compile_source
+def kind_of(chain: EvmChain, model: Model | None) -> str:
+    """Return which kind of contract checks a model's proofs: the one bound to it, or the one that the user wants."""
+    bound = "" if model is None else str(model.terms["verifier"])
+    if not int(bound or "0", 16):
+        return DEDICATED if chain.settings.verifier == "dedicated" else SHARED
+    return DEDICATED if artifact(ADAPTERS[DEDICATED]).matches(chain.network.code(bound)) else SHARED
 
+
+def compiled(chain: EvmChain, wanted: Checkable) -> Code:
+    """Return the contract's code, compiled on this machine, once."""
+    from balance_evm.compile import Code, compile_source
+
+    folder = chain.network.folder / "compiled"
+    paths = [folder / f"{wanted.name}.{part}" for part in Code._fields]
+    if all(path.exists() for path in paths):
+        return Code(*(read_limited(path, max_size=_MAX_CODE_BYTES, what="compiled contract") for path in paths))
     code = compile_source(wanted.contract.name, wanted.contract.source)
-    write_whole(path, code)
+    for path, part in zip(paths, code, strict=True):
+        write_whole(path, part)
     return code
 
 
@@ -103,7 +127,7 @@ def _is_compiled(chain: EvmChain, wanted: Checkable, runtime: bytes) -> bool:
     known = KNOWN_CODE.get(wanted.name)
     if known is not None:
         return hashlib.sha256(runtime).hexdigest() == known
-    return compiled(chain, wanted).endswith(runtime)
+    return compiled(chain, wanted).runtime == runtime
 
 
 def deployed(chain: EvmChain, wanted: Checkable) -> VerifierPair:
@@ -115,15 +139,24 @@ def deployed(chain: EvmChain, wanted: Checkable) -> VerifierPair:
         if found is not None and chain.network.code(found.adapter) and chain.network.code(found.contract):
             return found
         version = wanted.contract.version
-        contract = create(chain, f"the verifier of {version}", compiled(chain, wanted))
-        from balance_evm.artifacts import artifact
-
-        adapter = interfaces.interface(wanted.adapter).creation(artifact(wanted.adapter).bytecode, contract)
+        contract = create(chain, f"the verifier of {version}", compiled(chain, wanted).creation)
         pair = VerifierPair(
-            contract=contract, adapter=create(chain, f"the adapter of {version}", adapter), version=version
+            contract=contract, adapter=_adapter(chain, wanted, contract, known.verifiers.values()), version=version
         )
         place.write(known.model_copy(update={"verifiers": {**known.verifiers, wanted.name: pair}}))
         return pair
+
+
+def _adapter(chain: EvmChain, wanted: Checkable, contract: str, known: Iterable[VerifierPair]) -> str:
+    """Return the adapter for a contract: one for each shared contract, and one for all dedicated ones."""
+    compiled_adapter = artifact(wanted.adapter)
+    if wanted.contract.interface == DEDICATED:
+        for pair in known:
+            if compiled_adapter.matches(chain.network.code(pair.adapter)):
+                return pair.adapter
+        return create(chain, "the adapter of dedicated verifiers", compiled_adapter.bytecode)
+    code = interfaces.interface(wanted.adapter).creation(compiled_adapter.bytecode, contract)
+    return create(chain, f"the adapter of {wanted.contract.version}", code)
 
 
 def create(chain: EvmChain, what: str, code: bytes) -> str:
@@ -143,26 +176,41 @@ def bind(chain: EvmChain, model: Model, wanted: Checkable, cid: str) -> Model:
 
     `cid` is where the verifying key can be read: a bundle's address, for instance.
     """
-    bound = int(str(model.terms["verifier"]), 16) != 0
-    if bound:
-        check_bound(model, wanted)
+    if int(str(model.terms["verifier"]), 16):
+        check_bound(chain, model, wanted)
         return model
     pair = deployed(chain, wanted)
+    material = wanted.material(chain, pair.contract)
     adapter = interfaces.interface(wanted.adapter)
-    prepare = adapter.call("prepare", wanted.material, True)
-    chain.writer.perform(Transaction("telling the verifier of the circuit", pair.adapter, prepare))
-    call = interfaces.registry().call("bindVerifier", model.name, pair.adapter, wanted.key, cid)
+    told = (material, True) if wanted.contract.interface == SHARED else (material,)
+    chain.writer.perform(
+        Transaction("telling the verifier of the circuit", pair.adapter, adapter.call("prepare", *told))
+    )
+    call = interfaces.registry().call("bindVerifier", model.name, pair.adapter, keccak(material), cid)
     chain.writer.perform(Transaction("binding the model to its verifier", chain.network.registry, call))
     return chain.chronicle().models[model.name]
 
 
-def check_bound(model: Model, wanted: Checkable) -> None:
+def check_bound(chain: EvmChain, model: Model, wanted: Checkable) -> None:
     """Raise ChainError unless the registered verifying key is that of the circuit."""
-    if model.terms["verifyingKey"] != wanted.key:
+    if model.terms["verifyingKey"] != keccak(wanted.material(chain, _contract(chain, model, wanted))):
         raise ChainError(
             "the registry has another verifying key for this model than its circuit's",
             hint="register a new version: a verifier is bound once",
         )
+
+
+def _contract(chain: EvmChain, model: Model, wanted: Checkable) -> str:
+    """Return the contract behind a model's adapter, as the adapter says; raises InvalidProof where it says none."""
+    adapter, interface = str(model.terms["verifier"]), interfaces.interface(wanted.adapter)
+    if wanted.contract.interface == SHARED:
+        return str(chain.network.view(adapter, interface, "verifier"))
+    kept = str(chain.network.view(adapter, interface, "stored", model.terms["verifyingKey"]))
+    material = chain.network.code(kept)[1:] if int(kept, 16) else b""
+    contract = layout.dedicated_contract(material) if keccak(material) == model.terms["verifyingKey"] else None
+    if contract is None:
+        raise InvalidProof("the adapter keeps no contract under the model's verifying key")
+    return contract
 
 
 def evidence(source: ExportsEvmVerifier, key: VerifyingKey, proof: Proof) -> tuple[Any, ...]:
@@ -176,16 +224,14 @@ def genuine(chain: EvmChain, model: Model, wanted: Checkable) -> None:
 
     Whoever registers a model names its verifier: one that says yes to everything is what a cheat would name.
     """
-    from balance_evm.artifacts import artifact
-
     registry, address = chain.network.registry, str(model.terms["verifier"])
     if not artifact("BalanceRegistry").matches(chain.network.code(registry)):
         raise InvalidProof(f"the contract {registry} is not the registry that balance-evm knows")
     if not artifact(wanted.adapter).matches(chain.network.code(address)):
         raise InvalidProof(f"the verifier {address} is not the adapter that balance-evm knows")
-    contract = chain.network.view(address, interfaces.interface(wanted.adapter), "verifier")
-    runtime = chain.network.code(str(contract))
+    contract = _contract(chain, model, wanted)
+    runtime = chain.network.code(contract)
     if not runtime or not _is_compiled(chain, wanted, runtime):
         raise InvalidProof(f"the contract {contract} behind the verifier is not that of {wanted.contract.version}")
-    if model.terms["verifyingKey"] != wanted.key:
+    if model.terms["verifyingKey"] != keccak(wanted.material(chain, contract)):
         raise InvalidProof("the registry has another verifying key for this model than its circuit's")

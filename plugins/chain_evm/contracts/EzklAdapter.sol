@@ -10,6 +10,40 @@ import {Layout, StatementText} from "./StatementText.sol";
 /// look at the proof's length: so arguments are decoded here and encoded anew, and the length is the circuit's.
 abstract contract EzklAdapter is IProofVerifier {
     uint256 internal constant LIMBS = 16;
+    /// @notice Where the material of a key is kept as the code of a contract, behind one byte; zero where it is not.
+    mapping(bytes32 key => address) public stored;
+
+    error StoringFailed();
+
+    /// @dev Keeps the material of a key for calls that leave it out.
+    function _keep(bytes32 key, bytes calldata material) internal {
+        if (stored[key] != address(0)) return;
+        // Creation code that returns what follows it: a zero byte, so that nobody calls it, and the material.
+        bytes memory code = abi.encodePacked(hex"600b5981380380925939f3", hex"00", material);
+        address kept;
+        assembly ("memory-safe") {
+            kept := create(0, add(code, 0x20), mload(code))
+        }
+        if (kept == address(0)) revert StoringFailed();
+        stored[key] = kept;
+    }
+
+    /// @dev Returns the material of a key: what was sent, or else what is kept; reverts if it is another's.
+    function _told(bytes32 key, bytes calldata material) internal view returns (bytes memory told) {
+        told = material.length == 0 ? _load(stored[key]) : material;
+        if (keccak256(told) != key) revert InvalidProof("the material is not that of the key");
+    }
+
+    function _load(address kept) private view returns (bytes memory data) {
+        uint256 size = kept.code.length;
+        if (size < 1) return data;
+        assembly ("memory-safe") {
+            data := mload(0x40)
+            mstore(data, sub(size, 1))
+            extcodecopy(kept, add(data, 0x20), 1, sub(size, 1))
+            mstore(0x40, and(add(add(data, size), 0x3f), not(0x1f)))
+        }
+    }
 
     /// @dev Decodes the statement; reverts for values that no statement holds.
     function _said(Layout memory form, uint256 proofBytes, bytes calldata proof, uint256[] calldata publicValues)

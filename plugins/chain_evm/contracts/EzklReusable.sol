@@ -19,13 +19,10 @@ interface IEzklReusable {
 /// digest it returns is that of the words that `key` covers.
 contract EzklReusable is EzklAdapter {
     IEzklReusable public immutable verifier;
-    /// @notice Where the material of a key is kept as the code of a contract, behind one byte; zero where it is not.
-    mapping(bytes32 key => address) public stored;
 
     event Prepared(bytes32 indexed key, bytes32 indexed wordsDigest, address stored);
 
     error NotPrepared(bytes32 wordsDigest);
-    error StoringFailed();
 
     constructor(IEzklReusable verifier_) {
         verifier = verifier_;
@@ -37,16 +34,7 @@ contract EzklReusable is EzklAdapter {
         (,, bytes32[] memory words) = abi.decode(material, (Layout, uint256, bytes32[]));
         bytes32 digest = keccak256(abi.encodePacked(words));
         if (verifier.registerVka(words) != digest) revert NotPrepared(digest);
-        if (keep && stored[key] == address(0)) {
-            // Creation code that returns what follows it: a zero byte, so that nobody calls it, and the material.
-            bytes memory code = abi.encodePacked(hex"600b5981380380925939f3", hex"00", material);
-            address kept;
-            assembly ("memory-safe") {
-                kept := create(0, add(code, 0x20), mload(code))
-            }
-            if (kept == address(0)) revert StoringFailed();
-            stored[key] = kept;
-        }
+        if (keep) _keep(key, material);
         emit Prepared(key, digest, stored[key]);
     }
 
@@ -55,26 +43,13 @@ contract EzklReusable is EzklAdapter {
         view
         returns (Said memory said)
     {
-        bytes memory told = material.length == 0 ? _load(stored[key]) : material;
-        if (keccak256(told) != key) revert InvalidProof("the material is not that of the key");
         (Layout memory form, uint256 proofBytes, bytes32[] memory words) =
-            abi.decode(told, (Layout, uint256, bytes32[]));
+            abi.decode(_told(key, material), (Layout, uint256, bytes32[]));
         said = _said(form, proofBytes, proof, publicValues);
         bytes memory data = abi.encodeCall(IEzklReusable.verifyProof, (proof, publicValues, words));
         (, bytes32 digest) = _call(address(verifier), data, 2);
         if (digest != keccak256(abi.encodePacked(words))) {
             revert InvalidProof("ezkl's contract checked another circuit");
-        }
-    }
-
-    function _load(address kept) private view returns (bytes memory data) {
-        uint256 size = kept.code.length;
-        if (size < 1) return data;
-        assembly ("memory-safe") {
-            data := mload(0x40)
-            mstore(data, sub(size, 1))
-            extcodecopy(kept, add(data, 0x20), 1, sub(size, 1))
-            mstore(0x40, and(add(add(data, size), 0x3f), not(0x1f)))
         }
     }
 }

@@ -84,7 +84,7 @@ class TestEvm(ClaimsConformance):
 @cache
 def oracle_code():
     props = Path(__file__).parent / "contracts" / "Props.sol"
-    return compile_source("Oracle", props.read_text())
+    return compile_source("Oracle", props.read_text()).creation
 
 
 class TestEvmWithKeys(ChainConformance):

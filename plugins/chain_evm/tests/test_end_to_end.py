@@ -24,7 +24,7 @@ from balance_core.bundle import Bundle
 from balance_core.chain import Answer, Challenge, Claim, Finality, ProofRecord, Withdrawal
 from balance_core.claim_state import ClaimStatus
 from balance_core.cli import invoke
-from balance_core.contracts import ExportsEvmVerifier
+from balance_core.contracts import ExportsDedicatedEvmVerifier, ExportsEvmVerifier
 from balance_core.errors import InvalidProof, PluginError, Rejected
 from balance_core.provider import EXAMPLE
 from balance_core.published import verify_published
@@ -38,14 +38,17 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def exporting():
-    """Return the installed backends whose proofs a contract can check."""
+    """Return the installed backends whose proofs a contract can check, with the kinds of contract that they bring."""
     found = []
     for name in registry.names("backends"):
         try:
-            if issubclass(registry.load("backends", name), ExportsEvmVerifier):
-                found.append(name)
+            plugin = registry.load("backends", name)
         except PluginError:
             continue
+        if issubclass(plugin, ExportsEvmVerifier):
+            found.append((name, "shared"))
+        if issubclass(plugin, ExportsDedicatedEvmVerifier):
+            found.append((name, "dedicated"))
     return found
 
 
@@ -62,6 +65,18 @@ class Published:
     @property
     def model(self):
         return self.chain.model(self.chain.chronicle(), self.record.registration_id)
+
+    @property
+    def wanted(self):
+        """The verifying key as contracts take it."""
+        source = verifiers.exporter(self.bundle.proof.backend)
+        kind = verifiers.kind_of(self.chain, self.model)
+        return verifiers.checkable(source, self.bundle.key, self.bundle.registration.registration, kind)
+
+    @property
+    def contract(self):
+        """The contract that the backend brought, as the adapter names it."""
+        return verifiers._contract(self.chain, self.model, self.wanted)
 
     def evidence(self):
         source = verifiers.exporter(self.bundle.proof.backend)
@@ -102,7 +117,10 @@ class Published:
         return interface.result(name, bytes.fromhex(found[2:]))
 
 
-@pytest.fixture(scope="module", params=exporting() or [pytest.param(None, marks=pytest.mark.skip("none installed"))])
+NONE = [pytest.param(None, marks=pytest.mark.skip("none installed"))]
+
+
+@pytest.fixture(scope="module", params=exporting() or NONE, ids=lambda pair: "-".join(pair or ()))
 def published(request, tmp_path_factory):
     """The bundled digit: proven, stored, published, and checked by the contract, by the public interface alone."""
     home = tmp_path_factory.mktemp("home")
@@ -112,12 +130,11 @@ def published(request, tmp_path_factory):
             node.fund(account.address)
         chain = EvmChain(settings(node))
         deploy_registry(chain)
-        options = {"rpc_url": node.url, "key_variable": variable("alice")}
+        backend, kind = request.param
+        options = {"rpc_url": node.url, "key_variable": variable("alice"), "verifier": kind}
         spent = chain.writer.spent
         with Watching(spent):
-            run = balance_core.run(
-                backend=request.param, chain="evm", chain_settings=options, allow_insecure_test=True
-            )
+            run = balance_core.run(backend=backend, chain="evm", chain_settings=options, allow_insecure_test=True)
         bundle = Bundle.read(run.bundle)
         statement = run.statement
         record = ProofRecord(
@@ -182,7 +199,7 @@ def test_the_gas_of_each_step_is_told(published, capsys):
 def test_a_dry_run_tells_nearly_the_same_gas(published, capsys):
     path = Path(os.environ["BALANCE_HOME"]) / "again.balance"
     path.write_bytes(published.bundle.to_bytes())
-    assert invoke(["evm", "gas", str(path)]) == 0
+    assert invoke(["evm", "gas", str(path), "-o", f"verifier={published.options['verifier']}"]) == 0
     told = {}
     for line in capsys.readouterr().out.splitlines():
         gas, separator, what = line.partition(" gas  ")
@@ -329,11 +346,10 @@ def test_a_replay_is_refused(published):
 
 
 def test_another_key_or_other_words_are_refused(published):
-    source = verifiers.exporter(published.bundle.proof.backend)
-    wanted = verifiers.checkable(source, published.bundle.key, published.bundle.registration.registration)
-    assert published.check(material=wanted.material) == published.check()
-    for place in np.random.default_rng(3).integers(0, len(wanted.material), 20):
-        changed = bytearray(wanted.material)
+    material = published.wanted.material(published.chain, published.contract)
+    assert published.check(material=material) == published.check()
+    for place in np.random.default_rng(3).integers(0, len(material), 20):
+        changed = bytearray(material)
         changed[place] ^= 1
         with pytest.raises((InvalidProof, Rejected)):
             published.check(material=bytes(changed))
@@ -345,32 +361,32 @@ def test_another_key_or_other_words_are_refused(published):
 
 def test_a_reader_needs_no_compiler(published, monkeypatch):
     """What the pinned compiler makes of a known source is known, and is what was deployed here."""
-    source = verifiers.exporter(published.bundle.proof.backend)
-    wanted = verifiers.checkable(source, published.bundle.key, published.bundle.registration.registration)
-    contract = published.chain.network.view(published.model.terms["verifier"], interfaces.verifier(), "verifier")
-    runtime = published.chain.network.code(contract)
-    assert verifiers.compiled(published.chain, wanted).endswith(runtime)
-    assert verifiers.KNOWN_CODE[wanted.name] == hashlib.sha256(runtime).hexdigest()
-    monkeypatch.setattr(verifiers, "compiled", None)
+    wanted = published.wanted
+    runtime = published.chain.network.code(published.contract)
+    assert verifiers.compiled(published.chain, wanted).runtime == runtime
+    if wanted.contract.interface == verifiers.SHARED:
+        assert verifiers.KNOWN_CODE[wanted.name] == hashlib.sha256(runtime).hexdigest()
+        monkeypatch.setattr(verifiers, "compiled", None)
     assert published.chain.examine(published.record, published.bundle)
     # Where nothing is known to compare with, the chain's word is not passed on.
     monkeypatch.setattr(verifiers, "exporter", lambda _backend: None)
     assert not published.chain.examine(published.record, published.bundle)
 
 
-@pytest.mark.parametrize("whose", ["verifier", "registry"])
+@pytest.mark.parametrize("whose", ["verifier", "registry", "contract"])
 def test_a_contract_that_says_yes_to_everything_is_found_out(published, monkeypatch, whose):
     """Whoever registers a model names its verifier: a reader does not take the word of a contract of his for it."""
     network = published.chain.network
-    false = published.model.terms["verifier"] if whose == "verifier" else network.registry
+    places = {"verifier": published.model.terms["verifier"], "registry": network.registry}
+    false = places.get(whose) or published.contract
     honest = type(network).code
 
     def other(network, address, block="latest"):
         code = honest(network, address, block)
-        return code[:-1] + b"\x00" if address.lower() == false.lower() else code
+        return code[40:] if address.lower() == false.lower() else code
 
     monkeypatch.setattr(type(network), "code", other)
-    with pytest.raises(InvalidProof, match="that balance-evm knows"):
+    with pytest.raises(InvalidProof, match=r"that balance-evm knows|is not that of ezkl"):
         published.chain.examine(published.record, published.bundle)
 
 

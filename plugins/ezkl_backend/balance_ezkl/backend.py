@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from balance_core import srs
-from balance_core.contracts import ExportsEvmVerifier, MakesTestSrs, ProofBackend, StatesInputs
+from balance_core.contracts import ExportsDedicatedEvmVerifier, MakesTestSrs, ProofBackend, StatesInputs
 from balance_core.errors import ConfigError, InvalidProof, ToolFailed
 from balance_core.records import Circuit, Proof, VerifyingKey
 from balance_core.srs import CURVE, Parameters
@@ -39,7 +39,7 @@ _WORK = {
 """What each stage imports late: the process that only asks for the settings' class does without."""
 
 
-class EzklBackend(ProofBackend, StatesInputs, MakesTestSrs, ExportsEvmVerifier):
+class EzklBackend(ProofBackend, StatesInputs, MakesTestSrs, ExportsDedicatedEvmVerifier):
     """Proves with ezkl: halo2 over BN254, with inputs and outputs public and the weights fixed in the key."""
 
     api_version = 1
@@ -242,6 +242,12 @@ class EzklBackend(ProofBackend, StatesInputs, MakesTestSrs, ExportsEvmVerifier):
         from balance_ezkl import evm
 
         return evm.contract(key)
+
+    def evm_dedicated(self, key: VerifyingKey) -> EvmContract:
+        """Return the contract that ezkl generates for this circuit alone."""
+        from balance_ezkl import evm
+
+        return evm.dedicated(key)
 
     def evm_circuit(self, key: VerifyingKey) -> EvmCircuit:
         """Return the circuit's words, the length of its proofs, and the ranges that `EzklVerifier` checks."""

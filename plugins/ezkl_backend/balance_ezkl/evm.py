@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from balance_core.records import Proof, TensorSpec, VerifyingKey
 
 CONTRACT, INTERFACE = "Halo2VerifierReusable", "ezkl-reusable"
+DEDICATED_CONTRACT, DEDICATED_INTERFACE = "Halo2Verifier", "ezkl-dedicated"
 SOURCE_DIGEST = "b426d5f31e2f9d327baac7d9415dd135df06a6d2628f971ae7446c4bffbcd80f"
 """SHA-256 of the contract's source: ezkl 23.0.5 writes the same one for every circuit."""
 WORD = 32
@@ -42,13 +44,19 @@ _INSTANCES, _EVALUATIONS, _ROUNDS = 2, 3, 33
 
 def contract(key: VerifyingKey) -> EvmContract:
     """Return the reusable contract; raises ToolFailed if ezkl wrote another than the one that is known."""
-    return EvmContract(CONTRACT, INTERFACE, f"ezkl {EZKL_VERSION}", _exported(key)[0])
+    return EvmContract(CONTRACT, INTERFACE, f"ezkl {EZKL_VERSION}", _exported(key).reusable)
+
+
+def dedicated(key: VerifyingKey) -> EvmContract:
+    """Return the contract that ezkl generates for this circuit alone."""
+    name = f"ezkl {EZKL_VERSION} for the circuit {key.circuit_id[:16]}"
+    return EvmContract(DEDICATED_CONTRACT, DEDICATED_INTERFACE, name, _exported(key).dedicated)
 
 
 def circuit(key: VerifyingKey) -> EvmCircuit:
     """Return what the contract is told of a circuit; raises UnsupportedModel for one that is too large for it."""
     judged = read_key(key.parts)
-    data = _exported(key)[1]
+    data = _exported(key).words
     words = [int.from_bytes(data[i : i + WORD], "big") for i in range(0, len(data), WORD)]
     if len(words) <= _ROUNDS or words[_INSTANCES] != judged.settings.instances:
         raise ToolFailed("ezkl exported words that are not of this circuit")
@@ -101,13 +109,21 @@ def _proof_bytes(words: list[int]) -> int:
     return length
 
 
-def _exported(key: VerifyingKey) -> tuple[str, bytes]:
-    """Return the contract's source and the circuit's words."""
+@dataclass(frozen=True)
+class _Export:
+    """What ezkl writes for a circuit."""
+
+    reusable: str
+    dedicated: str
+    words: bytes
+
+
+def _exported(key: VerifyingKey) -> _Export:
     return _export(tuple(sorted(key.parts.items())))
 
 
 @lru_cache(maxsize=4)
-def _export(parts: tuple[tuple[str, bytes], ...]) -> tuple[str, bytes]:
+def _export(parts: tuple[tuple[str, bytes], ...]) -> _Export:
     judged = read_key(dict(parts))
     with tempfile.TemporaryDirectory(prefix="balance-ezkl-") as name:
         folder = Path(name)
@@ -116,10 +132,11 @@ def _export(parts: tuple[tuple[str, bytes], ...]) -> tuple[str, bytes]:
         (folder / evm_tool.SRS).write_bytes(judged.parameters.cut)
         evm_tool.run(folder)
         try:
-            source, words = (folder / evm_tool.SOURCE).read_bytes(), (folder / evm_tool.WORDS).read_bytes()
+            found = [(folder / file).read_bytes() for file in (evm_tool.SOURCE, evm_tool.DEDICATED, evm_tool.WORDS)]
         except OSError as error:
             raise ToolFailed(f"ezkl exported nothing: {error.strerror}") from error
-    if hashlib.sha256(source).hexdigest() != SOURCE_DIGEST:
+    reusable, dedicated, words = found
+    if hashlib.sha256(reusable).hexdigest() != SOURCE_DIGEST:
         raise ToolFailed(
             "ezkl wrote another contract than the one that is known",
             hint=f"pip install --force-reinstall ezkl=={EZKL_VERSION}",
@@ -127,4 +144,4 @@ def _export(parts: tuple[tuple[str, bytes], ...]) -> tuple[str, bytes]:
     count = int.from_bytes(words[:8], "little")
     if len(words) != 8 + count * WORD:
         raise ToolFailed(f"ezkl wrote {len(words)} bytes where {count} words were announced")
-    return source.decode(), words[8:]
+    return _Export(reusable.decode(), dedicated.decode(), words[8:])

@@ -17,14 +17,14 @@ from balance_core.errors import StageTimeout, ToolFailed
 from balance_ezkl.tool import ezkl
 
 KEY, SETTINGS, SRS = "vk.key", "settings.json", "kzg.srs"
-SOURCE, WORDS = "verifier.sol", "vka.bytes"
+SOURCE, DEDICATED, WORDS = "verifier.sol", "dedicated.sol", "vka.bytes"
 _NOWHERE = "http://127.0.0.1:9"
 """The discard port: nothing listens there, so that a call is refused at once instead of being waited for."""
 _SECONDS = 120.0
 
 
 def run(folder: Path) -> None:
-    """Write `SOURCE` and `WORDS` from the key's files in a folder; raises ToolFailed or StageTimeout."""
+    """Write `SOURCE`, `DEDICATED` and `WORDS` from the key's files in a folder; raises ToolFailed or StageTimeout."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), _NOWHERE)
     environment = {**os.environ, **proxies, "NO_PROXY": "", "no_proxy": "", "HOME": str(folder)}
     try:
@@ -44,10 +44,12 @@ def run(folder: Path) -> None:
 
 
 async def _export(folder: Path) -> None:
-    key, settings, srs, source, words = (str(folder / name) for name in (KEY, SETTINGS, SRS, SOURCE, WORDS))
-    # What it raises is the missing compiler, or something worse: the caller tells by the source's digest.
-    with contextlib.suppress(RuntimeError):
-        await ezkl().create_evm_verifier(key, settings, source, str(folder / "verifier.abi"), srs, True)
+    key, settings, srs, words = (str(folder / name) for name in (KEY, SETTINGS, SRS, WORDS))
+    for source, reusable in ((SOURCE, True), (DEDICATED, False)):
+        # What it raises is the missing compiler, or something worse: the caller tells by the reusable one's digest.
+        with contextlib.suppress(RuntimeError):
+            names = key, settings, str(folder / source), str(folder / "verifier.abi"), srs
+            await ezkl().create_evm_verifier(*names, reusable)
     await ezkl().create_evm_vka(key, settings, words, srs)
 
 

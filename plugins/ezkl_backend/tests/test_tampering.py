@@ -112,6 +112,6 @@ def test_proofs_and_keys_of_other_backends_are_refused(tiny):
 
 
 def test_a_commitment_is_refused(tiny):
-    commitment = ModelCommitment(backend="ezkl", data="00" * 32)
+    commitment = ModelCommitment(backend="ezkl", provider="00" * 32, data="00" * 32)
     with pytest.raises(InvalidProof, match="no commitment"):
         EzklVerifier().verify(tiny.key, commitment, tiny.proof)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from balance_core.errors import InvalidProof, NodeIssue, StageOutOfMemory, ToolFailed, UnsupportedModel
-from balance_core.integer.interface import STRUCTURE_PART
+from balance_core.errors import NodeIssue, StageOutOfMemory, ToolFailed, UnsupportedModel
 from balance_core.integer.proving import IntegerProofBackend, Keys
-from balance_core.records import Proof, SetupTrust, Trust, VerifyingKey
+from balance_core.records import SetupTrust, Trust
 from balance_core.stages import Capabilities, Estimate, NodeProblem, Support
 from balance_orion import NAME
 from balance_orion.key import PROGRAM_PART, ProgramKey
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from balance_core.integer.model import IntegerModel
     from balance_core.integer.proving import IntegerRequest
     from balance_core.records import Circuit, Opening
+    from balance_orion.verifier import OrionVerifier
 
 PLAN_PART = "plan"
 NOTES = (
@@ -135,8 +135,7 @@ class OrionBackend(IntegerProofBackend):
         program = plan.read(job.path(circuit.proving[PLAN_PART]))
         tape = witness.tape(program, integer, execution.tensors, request.context)
         words = job.path(circuit.proving[PROGRAM_PART]).read_bytes()
-        key = VerifyingKey(NAME, {part: job.path(cid).read_bytes() for part, cid in circuit.key.items()})
-        queries = ProgramKey.read(key.parts[PROGRAM_PART]).queries
+        queries = ProgramKey.read(job.path(circuit.key[PROGRAM_PART]).read_bytes()).queries
         job.progress("proving")
         try:
             made = prover().prove(
@@ -146,28 +145,13 @@ class OrionBackend(IntegerProofBackend):
             raise ToolFailed(f"the prover failed: {error}") from error
         except MemoryError as error:
             raise StageOutOfMemory("the prover ran out of memory") from error
-        proof = bytes(made["proof"])
-        outputs = [execution.outputs[output.name].reshape(-1).tolist() for output in integer.outputs]
-        self._check(key, proof, request, outputs, job)
-        return proof
+        return bytes(made["proof"])
 
-    @staticmethod
-    def _check(
-        key: VerifyingKey, proof: bytes, request: IntegerRequest, outputs: Sequence[Sequence[int]], job: Job
-    ) -> None:
-        """Raise ToolFailed unless the proof verifies and says what was asked and what the executor answers."""
-        from balance_core.integer.interface import read_interface
+    @override
+    def make_verifier(self) -> OrionVerifier:
         from balance_orion.verifier import OrionVerifier
 
-        job.progress("verifying")
-        try:
-            (statement,) = OrionVerifier().verify(key, None, Proof(NAME, proof))
-        except InvalidProof as error:
-            raise ToolFailed(f"the proof that was made does not verify: {error.message}") from error
-        interface = read_interface(key.parts[STRUCTURE_PART])
-        inputs = [array.reshape(-1).tolist() for array in request.inputs]
-        if statement != interface.statement(key.circuit_id, request.context, inputs, outputs):
-            raise ToolFailed("the proof that was made says something else than was asked")
+        return OrionVerifier()
 
 
 def _refused(reason: str) -> UnsupportedModel:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from balance_core.contracts import ImportsSrs, MakesTestSrs
-from balance_core.errors import ConfigError, InvalidProof, ToolFailed
+from balance_core.errors import ConfigError
 from balance_core.integer.interface import structure_bytes
 from balance_core.integer.proving import CommittingProofBackend, Keys
-from balance_core.records import ModelCommitment, Proof, VerifyingKey
 from balance_core.srs import CURVE
 from balance_core.stages import Capabilities, Estimate, NodeProblem, Support
 from balance_zkml import NAME, native
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from balance_core.records import Circuit, Opening
 
 PLUGIN_VERSION = "0.1.0"
-OPENING_BLOB, COMMITMENT_BLOB = "secret", "commitment"
+OPENING_BLOB = "secret"
 SRS_PART = "srs"
 """Proving part of a circuit whose reference string is a longer one, cut once."""
 LOG_ROWS = "log_rows"
@@ -37,7 +36,7 @@ _NODE = re.compile(r"node (?P<place>[0-9]+) \S+: (?P<reason>.*)", re.DOTALL)
 
 
 class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
-    """Proves the integer model with halo2 over BN254; weights are private unless the settings say otherwise."""
+    """Proves the integer model with halo2 over BN254; weights are private, and inputs too if the settings say so."""
 
     api_version = 1
     version = f"{PLUGIN_VERSION}+halo2-axiom0.5.3"
@@ -47,6 +46,7 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
     capabilities = Capabilities(
         sound=True,
         zero_knowledge=True,
+        private_input=True,
         private_weights=True,
         binds_context=True,
         deterministic=True,
@@ -65,13 +65,32 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
 
     @property
     @override
+    def promises(self) -> Capabilities:
+        settings = self.settings
+        private = {
+            "private_weights": settings.weights == "private",
+            "private_input": settings.inputs == "private",
+        }
+        return self.capabilities.model_copy(update=private)
+
+    @override
+    def make_verifier(self) -> Halo2Verifier:
+        return Halo2Verifier()
+
+    @property
+    def _secrets(self) -> dict[str, str]:
+        """What is private, as the native half takes it."""
+        return {"weights": self.settings.weights, "inputs": self.settings.inputs}
+
+    @property
+    @override
     def key_binds_weights(self) -> bool:
         return self.settings.weights == "public"
 
     @override
     def estimate(self, structure: IntegerModel) -> Support:
         try:
-            plan = native.plan(structure_bytes(structure), weights=self.settings.weights)
+            plan = native.plan(structure_bytes(structure), self._secrets)
         except ValueError as error:
             return Support(problems=(_problem(structure, str(error)),))
         estimate = Estimate(
@@ -86,7 +105,7 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
 
         native.use_threads(job.threads)
         structure = structure_bytes(integer)
-        plan = native.plan(structure, weights=self.settings.weights)
+        plan = native.plan(structure, self._secrets)
         stored = job.srs(CURVE, plan.k, partial(self.make_test_srs, CURVE, plan.k))
         string = stored
         if powers(stored) > plan.k:
@@ -96,22 +115,22 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         trust = Parameters.of_cut(cut(string)).setup_trust
         job.progress(f"making the keys of 2^{plan.k} rows")
         values = encode_weights(integer) if self.key_binds_weights else None
-        key, facts = native.setup(structure, string, values=values)
+        key, facts = native.setup(structure, string, self._secrets, values=values)
         proving: dict[str, bytes | Path] = {} if string == stored else {SRS_PART: string}
-        facts |= {LOG_ROWS: plan.k, "columns": plan.columns, "weights": self.settings.weights}
+        facts |= {LOG_ROWS: plan.k, "columns": plan.columns, **self._secrets}
         return Keys({KEY_PART: key}, trust, proving=proving, facts=facts)
 
     @override
     def commit_weights(
-        self, circuit: Circuit, integer: IntegerModel, job: Job
+        self, circuit: Circuit, integer: IntegerModel, provider: str, job: Job
     ) -> tuple[bytes, Mapping[str, bytes | Path]]:
         from balance_core.integer.encoding import encode_weights
 
         native.use_threads(job.threads)
         key, string = job.path(circuit.key[KEY_PART]).read_bytes(), self._string(circuit, job)
         job.progress("committing to the weights")
-        public, secret = native.commit(structure_bytes(integer), encode_weights(integer), key, string)
-        return public, {OPENING_BLOB: secret, COMMITMENT_BLOB: public}
+        made = native.commit(structure_bytes(integer), encode_weights(integer), key, string, bytes.fromhex(provider))
+        return made[0], {OPENING_BLOB: made[1]}
 
     @override
     def prove_integers(
@@ -122,30 +141,24 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         native.use_threads(job.threads)
         request = requests[0]
         string = self._string(circuit, job)
-        secret, public = (
-            job.path(opening.blobs[name]).read_bytes() if name in opening.blobs else None
-            for name in (OPENING_BLOB, COMMITMENT_BLOB)
-        )
+        secret = opening.blobs.get(OPENING_BLOB)
         rows = f"2^{circuit.facts[LOG_ROWS]} rows"
 
         def watch(phase: str) -> None:
             doing, done = native.PHASES[phase]
             job.progress(f"{doing} of {rows}" if phase == "layout" else doing, done)
 
-        proof = native.prove(
+        return native.prove(
             structure_bytes(integer),
             encode_weights(integer),
             job.path(circuit.key[KEY_PART]).read_bytes(),
             string,
-            opening=secret,
+            opening=None if secret is None else job.path(secret).read_bytes(),
             context=request.context,
             inputs=[array.reshape(-1).tolist() for array in request.inputs],
+            blind=request.blind,
             watch=watch,
         )
-        commitment = None if public is None else ModelCommitment(backend=NAME, data=public.hex())
-        key = VerifyingKey(NAME, {name: job.path(cid).read_bytes() for name, cid in circuit.key.items()})
-        check(integer, request, key, commitment, Proof(NAME, proof))
-        return proof
 
     @override
     def make_test_srs(self, curve: str, k: int, target: Path) -> None:
@@ -167,35 +180,6 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         k = int(circuit.facts[LOG_ROWS])
         make = partial(self.make_test_srs, CURVE, k)
         return job.srs(CURVE, k, make, parameters=circuit.setup_trust.parameters)
-
-
-def check(
-    integer: IntegerModel,
-    request: IntegerRequest,
-    key: VerifyingKey,
-    commitment: ModelCommitment | None,
-    proof: Proof,
-) -> None:
-    """Raise ToolFailed unless the proof verifies, and says what was asked and what the numpy executor answers."""
-    from balance_core.integer.executor import execute_integers
-    from balance_core.integer.interface import Interface
-
-    try:
-        (statement,) = Halo2Verifier().verify(key, commitment, proof)
-    except InvalidProof as error:
-        raise ToolFailed(
-            f"halo2 made a proof that does not verify: {error.message}",
-            hint="the reference string may be damaged: run the setup again",
-        ) from error
-    answer = execute_integers(integer, request.batch(integer)).outputs
-    inputs = [array.reshape(-1).tolist() for array in request.inputs]
-    outputs = [answer[output.name].reshape(-1).tolist() for output in integer.outputs]
-    commitment_id = None if commitment is None else commitment.commitment_id
-    expected = Interface.of(integer).statement(
-        key.circuit_id, request.context, inputs, outputs, commitment_id=commitment_id
-    )
-    if statement != expected:
-        raise ToolFailed("halo2 made a proof of something else than it was asked for")
 
 
 def powers(path: Path) -> int:

@@ -54,7 +54,10 @@ class Verified:
     context: bytes
     structure_digest: str
     inputs: list[list[int]]
+    """None where they are hidden."""
     outputs: list[list[int]]
+    hidden: bytes | None
+    """The commitments that stand for hidden inputs."""
 
 
 def load(*, prover: bool) -> None:
@@ -70,24 +73,29 @@ def use_threads(count: int) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(count)
 
 
-def plan(structure: bytes, *, weights: str) -> Plan:
-    """Lay a structure out; raises ValueError where it cannot be proven, with the node as `node N operation: why`."""
-    found = _prover().plan(structure, {"weights": weights})
+def plan(structure: bytes, secrets: Mapping[str, str]) -> Plan:
+    """Lay a structure out; raises ValueError where it cannot be proven, with the node as `node N operation: why`.
+
+    `secrets` says whether "weights" and "inputs" are private or public.
+    """
+    found = _prover().plan(structure, dict(secrets))
     return Plan(found["k"], found["columns"], found["rows"], found["seconds"], found["memory"])
 
 
-def setup(structure: bytes, srs: Path, *, values: bytes | None) -> tuple[bytes, dict[str, int | float | str | bool]]:
-    """Return the verifying key and facts about the circuit; with `values`, the weights are public and in the key."""
-    options: dict[str, Any] = {"weights": "private"} if values is None else {"weights": "public", "values": values}
+def setup(
+    structure: bytes, srs: Path, secrets: Mapping[str, str], *, values: bytes | None
+) -> tuple[bytes, dict[str, int | float | str | bool]]:
+    """Return the verifying key and facts about the circuit; public weights are given as `values`, for the key."""
+    options: dict[str, Any] = dict(secrets) if values is None else {**secrets, "values": values}
     with _stage_errors("make the keys"):
         made = _prover().setup(structure, str(srs), options)
     return bytes(made["key"]), dict(made["facts"])
 
 
-def commit(structure: bytes, weights: bytes, key: bytes, srs: Path) -> tuple[bytes, bytes]:
-    """Return the public commitment to the weights, and its secret opening."""
+def commit(structure: bytes, weights: bytes, key: bytes, srs: Path, provider: bytes) -> tuple[bytes, bytes]:
+    """Return the public commitment to the weights for a provider, and its secret opening."""
     with _stage_errors("commit to the weights"):
-        made = _prover().commit(structure, weights, key, str(srs))
+        made = _prover().commit(structure, weights, key, str(srs), provider)
     return bytes(made["commitment"]), bytes(made["opening"])
 
 
@@ -100,26 +108,40 @@ def prove(
     opening: bytes | None,
     context: bytes,
     inputs: Sequence[Sequence[int]],
+    blind: bytes | None = None,
     watch: Callable[[str], None] | None = None,
 ) -> bytes:
     """Prove the answer to one request; the opening is that of `commit`, or None for public weights.
 
-    `watch` is called with each of PHASES as it begins, and what it raises ends the work.
+    Private inputs need 32 secret bytes that blind them. `watch` is called with each of PHASES as it begins, and what
+    it raises ends the work.
     """
     given = [list(map(int, each)) for each in inputs]
     with _stage_errors("prove"):
-        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given, watch))
+        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given, blind, watch))
 
 
-def verify(key: bytes, commitment: bytes | None, proof: bytes) -> Verified:
-    """Check a proof to its last byte and return what it says; raises InvalidProof with the reason."""
+def verify(key: bytes, commitment: tuple[bytes, bytes] | None, proof: bytes) -> Verified:
+    """Check a proof to its last byte and return what it says; raises InvalidProof with the reason.
+
+    A commitment comes with the key of the provider that it is to be of.
+    """
     _check_size("key", key, MAX_KEY_BYTES)
     _check_size("proof", proof, MAX_PROOF_BYTES)
     try:
-        context, digest, inputs, outputs = _verifier().verify(key, commitment, proof)
+        context, digest, inputs, outputs, hidden = _verifier().verify(key, commitment, proof)
     except (ValueError, OverflowError) as error:
         raise InvalidProof(f"the proof does not verify: {_line(error)}") from None
-    return Verified(bytes(context), bytes(digest).hex(), inputs, outputs)
+    return Verified(bytes(context), bytes(digest).hex(), inputs, outputs, None if hidden is None else bytes(hidden))
+
+
+def hide(key: bytes, context: bytes, inputs: Sequence[Sequence[int]], blind: bytes) -> bytes:
+    """Return the commitments that stand for these inputs under this blinding; raises InvalidProof with the reason."""
+    _check_size("key", key, MAX_KEY_BYTES)
+    try:
+        return bytes(_verifier().hide(key, context, [list(map(int, each)) for each in inputs], blind))
+    except (ValueError, OverflowError) as error:
+        raise InvalidProof(f"the inputs cannot be hidden: {_line(error)}") from None
 
 
 def parameters(key: bytes) -> bytes:

@@ -10,7 +10,7 @@ from balance_core.integer.settings import ProvingSettings
 
 
 class Halo2Settings(ProvingSettings):
-    """How a model becomes integers, and who may know its weights."""
+    """How a model becomes integers, and who may know its weights and inputs."""
 
     weights: Annotated[
         Literal["private", "public"],
@@ -19,3 +19,10 @@ class Halo2Settings(ProvingSettings):
             "structure; public: fixed in the key, cheaper to prove, and anybody can learn them from some proofs"
         ),
     ] = "private"
+    inputs: Annotated[
+        Literal["public", "private"],
+        Field(
+            description="public: they stand in the statement; private: a hiding commitment does, which "
+            "whoever knows the inputs and what blinds them can open"
+        ),
+    ] = "public"

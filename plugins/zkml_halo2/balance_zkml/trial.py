@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balance_core.errors import ConfigError
+from balance_core.integer.checking import check_proof
 from balance_core.integer.interface import STRUCTURE_PART, structure_bytes
 from balance_core.integer.proving import IntegerRequest
 from balance_core.records import ModelCommitment, Proof, VerifyingKey
 from balance_core.srs import CURVE, SrsStore
 from balance_core.workspace import Workspace
 from balance_zkml import NAME, native
-from balance_zkml.backend import check, powers
+from balance_zkml.backend import powers
 from balance_zkml.verifier import KEY_PART, Halo2Verifier
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from balance_core.integer.model import IntegerModel
     from balance_core.records import Statement
     from balance_zkml.settings import Halo2Settings
+
+NOBODY = bytes(32)
+"""The provider of a commitment that is tried and never registered."""
 
 
 @dataclass
@@ -52,7 +56,8 @@ def load(model: Path, inputs: Path, settings: Halo2Settings) -> tuple[IntegerMod
     if not batch:
         raise ConfigError(f"{inputs.name} holds no input", hint="give an inp.msgpack or a .npy file")
     given = checked_integers(integer, quantised(integer, {name: array[:1] for name, array in batch.items()}))
-    return integer, IntegerRequest(os.urandom(32), tuple(given[place][0] for place, _ in integer.inputs))
+    blind = os.urandom(32) if settings.inputs == "private" else None
+    return integer, IntegerRequest(os.urandom(32), tuple(given[place][0] for place, _ in integer.inputs), blind)
 
 
 def run(integer: IntegerModel, request: IntegerRequest, settings: Halo2Settings) -> Trial:
@@ -68,13 +73,13 @@ def run(integer: IntegerModel, request: IntegerRequest, settings: Halo2Settings)
         with _clock(seconds, "params"):
             string = _string(plan.k, Path(folder))
         with _clock(seconds, "keys"):
-            native_key, _ = native.setup(structure, string, values=values if public else None)
+            native_key, _ = native.setup(structure, string, _secrets(settings), values=values if public else None)
         key = VerifyingKey(NAME, {KEY_PART: native_key, STRUCTURE_PART: structure})
         commitment, opening = None, None
         if not public:
             with _clock(seconds, "commitment"):
-                data, opening = native.commit(structure, values, native_key, string)
-            commitment = ModelCommitment(backend=NAME, data=data.hex())
+                data, opening = native.commit(structure, values, native_key, string, NOBODY)
+            commitment = ModelCommitment(backend=NAME, provider=NOBODY.hex(), data=data.hex())
         with _clock(seconds, "proof"):
             proof = native.prove(
                 structure,
@@ -84,19 +89,24 @@ def run(integer: IntegerModel, request: IntegerRequest, settings: Halo2Settings)
                 opening=opening,
                 context=request.context,
                 inputs=[array.reshape(-1).tolist() for array in request.inputs],
+                blind=request.blind,
             )
     made = Proof(NAME, proof)
     with _clock(seconds, "verification"):
-        (statement,) = Halo2Verifier().verify(key, commitment, made)
-    check(integer, request, key, commitment, made)
+        Halo2Verifier().verify(key, commitment, made)
+    (statement,) = check_proof(Halo2Verifier(), key, commitment, made, integer=integer, requests=[request])
     return Trial(key, commitment, made, statement, plan.k, seconds)
 
 
 def _plan(structure: bytes, settings: Halo2Settings) -> native.Plan:
     try:
-        return native.plan(structure, weights=settings.weights)
+        return native.plan(structure, _secrets(settings))
     except ValueError as error:
         raise ConfigError(f"the model cannot be proven: {error}") from error
+
+
+def _secrets(settings: Halo2Settings) -> dict[str, str]:
+    return {"weights": settings.weights, "inputs": settings.inputs}
 
 
 def _string(k: int, folder: Path) -> Path:

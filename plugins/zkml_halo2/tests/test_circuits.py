@@ -9,17 +9,18 @@ from balance_core.integer.encoding import encode_structure, encode_weights, load
 from balance_core.integer.executor import execute_integers
 from balance_core.testing.random_models import random_inputs, random_model
 
-from .workshop import MODELS, lists, native
+from .workshop import MODELS, PROVIDER, lists, native
 
 pytestmark = [pytest.mark.plugin("zkml_halo2"), native]
 
 
-def satisfied(model, batch, sample, weights):
+def satisfied(model, batch, sample, weights, inputs_are="public"):
     """Assert that the circuit takes a sample, and gives what the executor gives (the public column holds both)."""
     import balance_zkml_prover as prover
 
     inputs = lists(model.inputs, batch, sample)
-    failures = prover.altered(encode_structure(model), encode_weights(model), {"weights": weights}, inputs, [])
+    options = {"weights": weights, "inputs": inputs_are}
+    failures = prover.altered(encode_structure(model), encode_weights(model), options, inputs, [])
     assert failures == []
 
 
@@ -29,6 +30,7 @@ def test_random_models_satisfy_their_circuits(seed):
     batch = random_inputs(model, seed, 3)
     for sample in range(3):
         satisfied(model, batch, sample, "private" if seed % 3 == 0 else "public")
+    satisfied(model, batch, seed % 3, "private" if seed % 2 else "public", "private")
 
 
 @pytest.mark.parametrize("seed", [1857, 3819, 3885])
@@ -41,33 +43,42 @@ def test_constants_that_meet_in_one_lane_are_added_up(seed):
 def test_thousands_of_random_models_satisfy_their_circuits():
     for seed in range(5_000):
         model = random_model(seed, nodes=6 + seed % 20)
-        satisfied(model, random_inputs(model, seed, 3), seed % 3, "private" if seed % 3 == 0 else "public")
+        inputs_are = "private" if seed % 4 == 0 else "public"
+        satisfied(
+            model, random_inputs(model, seed, 3), seed % 3, "private" if seed % 3 == 0 else "public", inputs_are
+        )
 
 
+@pytest.mark.parametrize("private_inputs", [False, True])
 @pytest.mark.parametrize("weights", ["private", "public"])
 @pytest.mark.parametrize("seed", [3, 4, 11, 23])
-def test_random_models_prove(seed, weights, tmp_path):
+def test_random_models_prove(seed, weights, private_inputs, tmp_path):
     import balance_zkml_prover as prover
     import balance_zkml_verifier as verifier
 
     model = random_model(seed)
     structure, values = encode_structure(model), encode_weights(model)
-    options = {"weights": weights}
+    options = {"weights": weights, "inputs": "private" if private_inputs else "public"}
     string = tmp_path / "string"
     prover.make_test(prover.plan(structure, options)["k"], string)
     key = prover.setup(structure, string, options if weights == "private" else options | {"values": values})["key"]
     commitment = opening = None
     if weights == "private":
-        made = prover.commit(structure, values, key, string)
-        commitment, opening = made["commitment"], made["opening"]
+        made = prover.commit(structure, values, key, string, PROVIDER)
+        commitment, opening = (made["commitment"], PROVIDER), made["opening"]
     batch = random_inputs(model, seed, 3)
     answers = execute_integers(model, batch).outputs
     for sample in range(2):
         inputs = lists(model.inputs, batch, sample)
-        proof = prover.prove(structure, values, key, string, opening, bytes([sample] * 32), inputs)
-        context, _, stated, outputs = verifier.verify(key, commitment, proof)
+        blind = bytes([sample + 7] * 32) if private_inputs else None
+        proof = prover.prove(structure, values, key, string, opening, bytes([sample] * 32), inputs, blind)
+        context, _, stated, outputs, hidden = verifier.verify(key, commitment, proof)
         assert context == bytes([sample] * 32)
-        assert stated == inputs
+        if private_inputs:
+            assert stated == []
+            assert hidden == verifier.hide(key, context, inputs, blind)
+        else:
+            assert (stated, hidden) == (inputs, None)
         assert outputs == [answers[output.name][sample].reshape(-1).tolist() for output in model.outputs]
 
 

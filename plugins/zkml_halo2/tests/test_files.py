@@ -40,7 +40,7 @@ def test_public_values_hold_for_exactly_what_was_proven():
             files.check_public_values(wrong, proven)
 
 
-@pytest.mark.parametrize("commitment", [None, ModelCommitment(backend=NAME, data="00ff")])
+@pytest.mark.parametrize("commitment", [None, ModelCommitment(backend=NAME, provider="00" * 32, data="00ff")])
 def test_a_key_file_is_read_back(tmp_path, commitment):
     key = VerifyingKey(NAME, {"key": bytes(range(256)), "structure": b""})
     size = files.write_key(tmp_path / "vkey", key, commitment)

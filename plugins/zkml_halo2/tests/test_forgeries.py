@@ -13,7 +13,7 @@ from balance_core.integer import IntegerModel, Node, Output
 from balance_core.integer import operations as ops
 from balance_core.integer.encoding import encode_structure, encode_weights
 
-from .workshop import native
+from .workshop import PROVIDER, native
 
 pytestmark = [pytest.mark.plugin("zkml_halo2"), native]
 
@@ -128,8 +128,10 @@ def made(tmp_path_factory):
     string = tmp_path_factory.mktemp("srs") / "string"
     prover.make_test(prover.plan(structure, {"weights": "private"})["k"], string)
     key = prover.setup(structure, string, {"weights": "private"})["key"]
-    commitments = [prover.commit(structure, encode_weights(model), key, string) for model in (first, second)]
-    again = prover.commit(structure, encode_weights(first), key, string)
+    commitments = [
+        prover.commit(structure, encode_weights(model), key, string, PROVIDER) for model in (first, second)
+    ]
+    again = prover.commit(structure, encode_weights(first), key, string, PROVIDER)
     weights = encode_weights(first), encode_weights(second)
 
     def prove(values=weights[0], opening=commitments[0]["opening"], context=bytes(32), inputs=INPUTS):
@@ -147,14 +149,14 @@ def made(tmp_path_factory):
     }
 
 
-def verify(key, commitment, proof):
+def verify(key, commitment, proof, provider=PROVIDER):
     import balance_zkml_verifier as verifier
 
-    return verifier.verify(key, commitment, proof)
+    return verifier.verify(key, None if commitment is None else (commitment, provider), proof)
 
 
 def test_the_honest_proof_verifies(made):
-    context, _, inputs, _ = verify(made["key"], made["commitments"][0], made["proof"])
+    context, _, inputs, *_ = verify(made["key"], made["commitments"][0], made["proof"])
     assert (context, inputs) == (bytes(32), INPUTS)
 
 

@@ -54,7 +54,7 @@ def test_proofs_and_commitments_of_other_backends_are_refused(model):
     with pytest.raises(InvalidProof, match="ezkl"):
         Halo2Verifier().verify(key, None, Proof("ezkl", b""))
     with pytest.raises(InvalidProof, match="ezkl"):
-        Halo2Verifier().verify(key, ModelCommitment(backend="ezkl", data="00"), Proof(NAME, b""))
+        Halo2Verifier().verify(key, ModelCommitment(backend="ezkl", provider="00" * 32, data="00"), Proof(NAME, b""))
     with pytest.raises(InvalidProof, match="more than"):
         Halo2Verifier().verify(key, None, Proof(NAME, bytes(native.MAX_PROOF_BYTES + 1)))
 

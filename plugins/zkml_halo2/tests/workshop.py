@@ -18,6 +18,9 @@ MODELS = ROOT.parent / "shared" / "models"
 """Trained models with their samples, where they stand beside this clone."""
 CEREMONY = ROOT / "plugins/zkml_halo2/native/srs/tests/fixtures/powersOfTau28_hez_final_08.ptau"
 
+PROVIDER = bytes(range(32))
+"""The key that commitments are made for; nothing is signed with it."""
+
 installed = all(importlib.util.find_spec(name) for name in ("balance_zkml_prover", "balance_zkml_verifier"))
 native = pytest.mark.skipif(not installed, reason="the native halves of balance-zkml are not built")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 
 from balance_core.contracts import ProofBackend, Verifier
@@ -117,3 +121,16 @@ class Second(MockBackend):
 
 class Last(MockBackend):
     name = "last"
+
+
+class Stringy(MockBackend):
+    """Takes a while to make a reference string, where the store has none."""
+
+    name = "stringy"
+
+    def setup(self, model, samples, job):
+        string = Path(os.environ["BALANCE_HOME"]) / "srs" / "mock.srs"
+        if not string.exists():
+            time.sleep(2)
+            string.touch()
+        return super().setup(model, samples, job)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
-def install(site: Path, patch: pytest.MonkeyPatch, backends: dict[str, tuple[str, str]]) -> None:
+def install(
+    site: Path, patch: pytest.MonkeyPatch, backends: dict[str, tuple[str, str]], chains: dict[str, str] | None = None
+) -> None:
     """Install a distribution, for this process and those it starts, with backends and verifiers by name."""
     info = site / "balance_compare_mocks-1.0.dist-info"
     info.mkdir(parents=True)
@@ -23,6 +25,7 @@ def install(site: Path, patch: pytest.MonkeyPatch, backends: dict[str, tuple[str
         kind: "".join(f"{name} = {halves[place]}\n" for name, halves in backends.items())
         for place, kind in enumerate(("backends", "verifiers"))
     }
+    points["chains"] = "".join(f"{name} = {target}\n" for name, target in (chains or {}).items())
     (info / "entry_points.txt").write_text("".join(f"[balance.{kind}]\n{text}\n" for kind, text in points.items()))
     patch.syspath_prepend(str(site))
     patch.setenv("PYTHONPATH", f"{site}:{HERE}")

@@ -35,7 +35,7 @@ def serve(name: str, port: int) -> None:
     limits = {"requests_per_second": 10_000.0, "burst": 10_000}
     service = {"provers": 0, "keep_inputs": False, "limits": limits}
     with Provider(name, backend="integer", service=service) as provider:
-        Listening(provider, Place(port=port), None).run()
+        Listening.of(provider, Place(port=port), None).run()
 
 
 def prove() -> None:
@@ -43,7 +43,7 @@ def prove() -> None:
     from tests.service.jobs.proving import Desk
 
     desk = Desk.again()
-    with desk.queue() as queue, Workers(queue, desk.prover(), lease_seconds=5.0, poll_seconds=0.1):
+    with desk.queue() as queue, Workers(queue, desk.prover(), lease_seconds=3.0, poll_seconds=0.1):
         signal.pause()
 
 
@@ -96,26 +96,32 @@ class Clients:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        connection: http.client.HTTPConnection | None = None
-        while True:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        while not self.unexpected:
             with self._lock:
                 number = next(self._left, None)
-            if number is None or self.unexpected:
-                return
-            nonce, receipt = secrets.token_hex(32), None
-            ends = time.monotonic() + _PATIENCE_SECONDS
-            while receipt is None and time.monotonic() < ends:
-                try:
-                    connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                    receipt = self._ask(connection, number, nonce)
-                except (OSError, http.client.HTTPException):
-                    connection = None  # the server was killed: the same request again, under the same nonce
-                    time.sleep(0.1)
+            if number is None:
+                break
+            receipt = self._receipt(connection, number)
             with self._lock:
                 if receipt is None:
                     self.unexpected.append("no receipt in time")
                 else:
                     self.receipts.append(receipt)
+        connection.close()
+
+    def _receipt(self, connection: http.client.HTTPConnection, number: int) -> SignedReceipt | None:
+        nonce, ends = secrets.token_hex(32), time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < ends and not self.unexpected:
+            try:
+                receipt = self._ask(connection, number, nonce)
+            except (OSError, http.client.HTTPException):
+                connection.close()  # the server was killed: the same request again, under the same nonce
+                time.sleep(0.1)
+            else:
+                if receipt is not None:
+                    return receipt
+        return None
 
     def _ask(self, connection: http.client.HTTPConnection, number: int, nonce: str) -> SignedReceipt | None:
         x = self.desk.inputs[number % len(self.desk.inputs)]
@@ -161,18 +167,17 @@ def _kill_meanwhile(
     quiet_since, before = time.monotonic(), None
     while True:
         counts = queue.counts()
-        published, worker_kills = counts["published"], sum(worker.kills for worker in workers)
-        if server.kills < kills[0] and len(clients.receipts) * (kills[0] + 1) >= clients.requests * (
-            server.kills + 1
-        ):
+        answered, published = len(clients.receipts), counts["published"]
+        hosts = sum(worker.kills for worker in workers)
+        if server.kills < kills[0] and answered * (kills[0] + 1) >= clients.requests * (server.kills + 1):
             server.kill()
-        if worker_kills < kills[1] and published * (kills[1] + 1) >= clients.requests * (worker_kills + 1):
+        if hosts < kills[1] and published * (kills[1] + 1) >= clients.requests * (hosts + 1):
             random.choice(workers).kill()
         assert server.alive
         assert all(worker.alive for worker in workers)
         if clients.done and (clients.unexpected or counts["queued"] + counts["proving"] + counts["publishing"] == 0):
             return
-        if (state := (len(clients.receipts), published)) != before:
+        if (state := (answered, published)) != before:
             quiet_since, before = time.monotonic(), state
         assert time.monotonic() - quiet_since < _PATIENCE_SECONDS, f"nothing moves any more: {counts}"
         time.sleep(0.1)

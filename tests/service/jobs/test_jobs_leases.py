@@ -110,6 +110,7 @@ def test_a_chain_that_is_away_never_ends_a_job(queue, accepted, clock):
         lease.failed("away", counted=False)
         clock.now += 301
     assert queue.job(job).state is JobState.QUEUED
+    assert len(queue.events(job)) < 80
 
 
 def test_a_job_whose_workers_all_vanish_is_given_up(queue, accepted, clock):

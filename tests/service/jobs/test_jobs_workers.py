@@ -176,9 +176,9 @@ def test_a_chain_that_is_away_is_waited_for_without_proving_again(desk, queue, a
     job = desk.accept(queue)
     at_work(prover={"chain": Away})
     (ended,) = settled(queue, job.job_id)
-    states = Counter(event.state for event in queue.events(job.job_id))
+    taken_up = [event.state for event in queue.events(job.job_id) if not event.text].count(JobState.PROVING)
     assert ended.state is JobState.PUBLISHED
-    assert (states["proving"], Away.calls) == (1, 3), queue.events(job.job_id)
+    assert (taken_up, Away.calls) == (1, 3)
     assert published(desk)[context(queue, ended)] == 1
 
 
@@ -214,9 +214,9 @@ def test_a_worker_that_dies_anywhere_leaves_one_proof(desk, queue, at_work, tmp_
     assert (left.bundle is None) == (point == "stored")
     at_work(lease_seconds=2.0)
     (ended,) = settled(queue, job.job_id)
-    states = Counter(event.state for event in queue.events(job.job_id))
+    taken_up = [event.state for event in queue.events(job.job_id) if not event.text].count(JobState.PROVING)
     assert ended.state is JobState.PUBLISHED
-    assert states["proving"] == (2 if point == "stored" else 1)
+    assert taken_up == (2 if point == "stored" else 1)
     assert left.bundle in {None, ended.bundle}
     assert published(desk)[context(queue, ended)] == 1
 

@@ -38,12 +38,12 @@ def place(circuits, compiler, tmp_path_factory):
     del compiler
     office, (first, second) = Office(), circuits
     machine = office.machine
-    target = machine.create(compile_source(first.contract.name, first.contract.source))
+    target = machine.create(compile_source(first.contract.name, first.contract.source).creation)
     reusable = machine.deploy(artifact("EzklReusable"), target)
     for one in circuits:
         reusable.send(office.address("dave"), "prepare", one.material, False)
     source = dedicated_source(first.key, tmp_path_factory.mktemp("dedicated"))
-    generated = machine.create(compile_source("Halo2Verifier", source))
+    generated = machine.create(compile_source("Halo2Verifier", source).creation)
     code_hash = keccak(machine.evm.get_code(generated)[:-PADDING])
     dedicated = machine.deploy(artifact("EzklDedicated"))
     material = {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::columns::Columns;
 use crate::field;
 use crate::gates::{constrain, DEGREE};
+use crate::hidden;
 use crate::layout::{Fixed, Layout, Operand, Shape, DIGIT};
 use crate::weights::{self, Weights};
 use crate::witness::Witness;
@@ -91,6 +92,11 @@ impl ModelCircuit<'_> {
                 region.assign_fixed(*column, row, field(value));
             }
         }
+        for (column, row) in
+            columns.hides.iter().flat_map(|column| hidden::rows(layout).into_iter().map(move |r| (column, r)))
+        {
+            region.assign_fixed(*column, row as usize, Fr::ONE);
+        }
         for (entry, (tag, taken, given)) in layout.tables.entries().enumerate() {
             let set = columns.tables[entry / rows];
             for (column, value) in set.into_iter().zip([tag, taken, given]) {
@@ -143,7 +149,9 @@ impl ModelCircuit<'_> {
                 }
             }
         }
-        let small = columns.weights.iter().zip(&witness.weights).chain(columns.counts.iter().zip(&witness.counts));
+        let committed =
+            columns.weights.iter().zip(&witness.weights).chain(columns.hidden.iter().zip(&witness.hidden));
+        let small = committed.chain(columns.counts.iter().zip(&witness.counts));
         for (column, values) in small {
             for (row, &value) in values.iter().enumerate().filter(|(_, value)| **value != 0) {
                 region.assign_advice(*column, row, Value::known(Fr::from(value)));

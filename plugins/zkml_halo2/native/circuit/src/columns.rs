@@ -5,12 +5,15 @@ use halo2_axiom::plonk::{Advice, Challenge, Column, ConstraintSystem, FirstPhase
 
 use crate::layout::{Shape, FIXED};
 
-/// All columns. The advice of the first phase is committed before the challenges are drawn, private weights first.
+/// All columns. The advice of the first phase is committed before the challenges are drawn: private weights first, then
+/// hidden inputs.
 #[derive(Clone, Debug)]
 pub struct Columns {
     pub shape: Shape,
     /// Weights by tap and lane where they are private.
     pub weights: Vec<Column<Advice>>,
+    /// Inputs by lane where they are hidden, and nothing else.
+    pub hidden: Vec<Column<Advice>>,
     pub q: Vec<Column<Advice>>,
     pub r: Vec<Column<Advice>>,
     pub a: Vec<Column<Advice>>,
@@ -42,6 +45,8 @@ pub struct Columns {
     /// Tag, input and output, by set.
     pub tables: Vec<[Column<Fixed>; 3]>,
     pub public: Column<Instance>,
+    /// 1 on the rows of hidden inputs.
+    pub hides: Option<Column<Fixed>>,
 
     pub rho: Challenge,
     pub sigma: Challenge,
@@ -55,6 +60,7 @@ impl Columns {
             (0..count).map(|_| cs.advice_column_in(FirstPhase)).collect()
         };
         let weights = early(cs, if shape.private { shape.weight_columns() } else { 0 });
+        let hidden = early(cs, shape.hidden_columns());
         let (q, r, a) = (early(cs, shape.lanes), early(cs, shape.lanes), early(cs, shape.lanes));
         let counts = early(cs, shape.tables);
         let [rho, sigma, alpha, beta] = [(); 4].map(|()| cs.challenge_usable_after(FirstPhase));
@@ -73,9 +79,11 @@ impl Columns {
         let coefficients = (0..constants).map(|_| cs.fixed_column()).collect();
         let tables = (0..shape.tables).map(|_| [(); 3].map(|()| cs.fixed_column())).collect();
         let public = cs.instance_column();
+        let hides = shape.hidden.then(|| cs.fixed_column());
         Self {
             shape,
             weights,
+            hidden,
             q,
             r,
             a,
@@ -96,6 +104,7 @@ impl Columns {
             coefficients,
             tables,
             public,
+            hides,
             rho,
             sigma,
             alpha,

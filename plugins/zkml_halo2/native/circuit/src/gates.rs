@@ -60,6 +60,9 @@ pub fn constrain(cs: &mut ConstraintSystem<Fr>, columns: &Columns) {
     gate(cs, columns, "products", products);
     gate(cs, columns, "look-ups", lookups);
     gate(cs, columns, "public", public);
+    if columns.hides.is_some() {
+        gate(cs, columns, "hidden", hidden);
+    }
 }
 
 fn gate(cs: &mut ConstraintSystem<Fr>, columns: &Columns, name: &'static str, make: fn(&mut Row) -> Vec<Term>) {
@@ -238,4 +241,16 @@ fn public(row: &mut Row) -> Vec<Term> {
         sum = sum + row.here(column) * Expression::Constant(crate::power_of_two(columns.shape.packed * l as u32));
     }
     vec![first * (a - value) + others * sum]
+}
+
+/// The column of a lane's hidden inputs holds them, and nothing elsewhere:
+///
+///     active * hidden_l - hides * a_l = 0
+fn hidden(row: &mut Row) -> Vec<Term> {
+    let columns = row.columns;
+    let Some(hides) = columns.hides else { return vec![] };
+    let (active, hides) = (row.fixed(Fixed::Active), row.cells.query_fixed(hides, Rotation::cur()));
+    (columns.hidden.iter().zip(&columns.a))
+        .map(|(&hidden, &a)| active.clone() * row.here(hidden) - hides.clone() * row.here(a))
+        .collect()
 }

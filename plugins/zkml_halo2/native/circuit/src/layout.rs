@@ -27,6 +27,8 @@ pub struct Shape {
     pub tables: usize,
     /// Whether weights are advice, committed and hidden, or fixed.
     pub private: bool,
+    /// Whether inputs are committed and hidden, or public.
+    pub hidden: bool,
     /// Whether the right half can read all lanes of a row at once.
     pub whole: bool,
     /// Bits of each value where the values of all lanes share one public value.
@@ -42,6 +44,22 @@ impl Shape {
     pub fn weight_columns(&self) -> usize {
         self.lanes * self.taps
     }
+
+    /// Columns of hidden inputs: one for each lane.
+    pub fn hidden_columns(&self) -> usize {
+        if self.hidden {
+            self.lanes
+        } else {
+            0
+        }
+    }
+}
+
+/// What a circuit keeps from those who verify.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Secret {
+    pub weights: bool,
+    pub inputs: bool,
 }
 
 /// The fixed columns that every circuit has, in order.
@@ -218,7 +236,7 @@ impl Tables {
     }
 }
 
-/// Where the public values stand.
+/// Where the public values stand, and hidden inputs in place of public ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicPart {
     /// For inputs the node of the model.
@@ -227,6 +245,7 @@ pub struct PublicPart {
     pub hi: i64,
     /// Row and lane of each element.
     pub cells: Vec<(u32, u8)>,
+    /// Whether each is looked up in a table of its interval, so that all lanes of a row share one public value.
     pub packed: bool,
 }
 

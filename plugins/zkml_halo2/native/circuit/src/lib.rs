@@ -4,6 +4,7 @@ mod circuit;
 pub mod columns;
 mod error;
 pub mod gates;
+pub mod hidden;
 pub mod layout;
 mod lower;
 mod place;
@@ -19,7 +20,7 @@ use halo2_axiom::halo2curves::bn256::Fr;
 
 pub use circuit::ModelCircuit;
 pub use error::Error;
-pub use layout::{Layout, Shape};
+pub use layout::{Layout, Secret, Shape};
 pub use lower::{lower, Limits};
 pub use place::place;
 pub use plan::{plan, Plan};

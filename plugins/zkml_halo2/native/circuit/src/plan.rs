@@ -6,7 +6,7 @@
 use balance_zkml_model::Model;
 use rayon::prelude::*;
 
-use crate::layout::{Layout, Shape, FIXED, RESERVED};
+use crate::layout::{Layout, Secret, Shape, FIXED, RESERVED};
 use crate::lower::{lower, Limits};
 use crate::place::place;
 use crate::registration;
@@ -60,9 +60,12 @@ impl Shape {
     pub fn counts(&self) -> Counts {
         let weights = self.weight_columns();
         Counts {
-            small: 3 * self.lanes + self.tables + if self.private { weights } else { 0 },
+            small: 3 * self.lanes + self.tables + self.hidden_columns() + if self.private { weights } else { 0 },
             full: 7 + 3 * self.lanes + self.tables - 1 + usize::from(self.whole),
-            fixed: FIXED + 3 * self.tables + if self.private { self.lanes } else { weights },
+            fixed: FIXED
+                + 3 * self.tables
+                + usize::from(self.hidden)
+                + if self.private { self.lanes } else { weights },
             copied: 4 + self.lanes + usize::from(self.whole),
         }
     }
@@ -111,15 +114,15 @@ impl Plan {
 }
 
 /// Returns the cheapest layout; `k` fixes the number of rows.
-pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error> {
-    let smallest = if private { registration::SMALLEST } else { SMALLEST };
+pub fn plan(model: &Model, secret: Secret, k: Option<u32>) -> Result<Plan, Error> {
+    let smallest = if secret.weights { registration::SMALLEST } else { SMALLEST };
     let ks: Vec<u32> = k.map_or_else(|| (smallest..=LARGEST).collect(), |k| vec![k]);
     let mut best: Option<Plan> = None;
     let mut refused = Error::TooSmall("no shape holds the model".into());
     for k in ks {
         let mut lowered = Vec::new();
         for limits in limits(k) {
-            match lower(model, limits) {
+            match lower(model, limits, secret.inputs) {
                 Ok(steps) => lowered.push((limits, steps)),
                 Err(error @ Error::Unsupported(_)) => return Err(error),
                 Err(error) => refused = error,
@@ -127,7 +130,7 @@ pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error>
         }
         let mut candidates: Vec<(Shape, &Limits, &Steps)> = lowered
             .iter()
-            .flat_map(|(limits, steps)| candidates(k, private).into_iter().map(move |shape| (shape, limits, steps)))
+            .flat_map(|(limits, steps)| candidates(k, secret).into_iter().map(move |shape| (shape, limits, steps)))
             // Public values side by side are looked up in a table of their own: wide ones may do better one below the other.
             .flat_map(|(shape, limits, steps)| {
                 let apart = (steps.public_bits() > WIDE).then_some(1);
@@ -159,7 +162,7 @@ pub fn plan(model: &Model, private: bool, k: Option<u32>) -> Result<Plan, Error>
                 }
             }
         }
-        let next = Shape { k: k + 1, lanes: 1, taps: 1, tables: 1, private, whole: false, packed: 1 };
+        let next = Shape { k: k + 1, ..least(secret) };
         if best.as_ref().is_some_and(|best| best.layout.shape.seconds() <= next.seconds()) {
             break;
         }
@@ -177,8 +180,14 @@ fn limits(k: u32) -> Vec<Limits> {
     sizes.into_iter().map(|entries| Limits { entries, limb }).collect()
 }
 
-fn candidates(k: u32, private: bool) -> Vec<Shape> {
-    let shape = |lanes, whole| Shape { k, lanes, taps: 1, tables: 1, private, whole, packed: 1 };
+/// The smallest shape.
+fn least(secret: Secret) -> Shape {
+    let (private, hidden) = (secret.weights, secret.inputs);
+    Shape { k: 0, lanes: 1, taps: 1, tables: 1, private, hidden, whole: false, packed: 1 }
+}
+
+fn candidates(k: u32, secret: Secret) -> Vec<Shape> {
+    let shape = |lanes, whole| Shape { k, lanes, whole, ..least(secret) };
     let both =
         |lanes: usize| [false, true].into_iter().filter(move |&whole| lanes > 1 || !whole).map(move |w| (lanes, w));
     LANES.into_iter().flat_map(both).map(|(lanes, whole)| shape(lanes, whole)).collect()

@@ -5,9 +5,11 @@ use halo2_axiom::halo2curves::bn256::Fr;
 use crate::layout::{Layout, PublicPart};
 use crate::{power_of_two, Error};
 
-/// The public column for these inputs and outputs; refuses values outside their intervals and wrong counts.
+/// The public column for these inputs and outputs; refuses values outside their intervals and wrong counts. Hidden inputs
+/// are not in it.
 pub fn public_column(layout: &Layout, inputs: &[Vec<i64>], outputs: &[Vec<i64>]) -> Result<Vec<Fr>, Error> {
-    column(layout.public_rows, layout.shape.packed, &layout.inputs, &layout.outputs, inputs, outputs)
+    let (parts, inputs) = if layout.shape.hidden { (&[][..], &[][..]) } else { (&layout.inputs[..], inputs) };
+    column(layout.public_rows, layout.shape.packed, parts, &layout.outputs, inputs, outputs)
 }
 
 pub fn column(

@@ -1,5 +1,6 @@
 //! What the prover puts into the first phase: every value, remainder, limb and count.
 
+use crate::hidden;
 use crate::layout::{limb_places, Fill, Fixed, Layout, Operand, Summand};
 use crate::lower::narrow::rounded;
 use crate::steps::{Affine, Hint, Source};
@@ -15,6 +16,8 @@ pub struct Witness {
     pub counts: Vec<Vec<u64>>,
     /// Private weights; empty in a circuit of public ones.
     pub weights: Vec<Vec<u64>>,
+    /// Hidden inputs, by lane; empty where inputs are public.
+    pub hidden: Vec<Vec<u64>>,
     /// The outputs, in the order of the model.
     pub outputs: Vec<Vec<i64>>,
 }
@@ -55,7 +58,8 @@ pub fn fill(layout: &Layout, weights: &Weights, inputs: &[Vec<i64>]) -> Result<W
     let outputs = layout.outputs.iter().map(|part| part.cells.iter().map(value).collect()).collect();
     let counts = counts(layout, &filling.q, &filling.r)?;
     let columns = if layout.shape.private { weights::columns(layout, weights)? } else { vec![] };
-    Ok(Witness { counts, weights: columns, outputs, q: filling.q, r: filling.r, a: filling.a })
+    let hidden = hidden::columns(layout, inputs)?;
+    Ok(Witness { counts, weights: columns, hidden, outputs, q: filling.q, r: filling.r, a: filling.a })
 }
 
 impl Filling<'_> {

@@ -7,7 +7,7 @@ use balance_zkml_circuit::weights;
 use balance_zkml_verifier::bytes::WORD;
 use balance_zkml_verifier::key::{Key, BLINDED};
 use balance_zkml_verifier::statement::bind;
-use balance_zkml_verifier::verify::{Commitment, OF_REGISTRATION};
+use balance_zkml_verifier::verify::{Commitment, Given, OF_REGISTRATION, PROVIDER_BYTES};
 use balance_zkml_verifier::{verify, Error};
 use ff::{Field, PrimeField};
 use group::Curve;
@@ -65,8 +65,14 @@ impl Opening {
     }
 }
 
-/// Commits to weights with fresh blinding; returns the commitment's bytes and its opening.
-pub fn commit(structure: &[u8], values: &[u8], key_bytes: &[u8], srs: &Path) -> Result<(Vec<u8>, Opening), Error> {
+/// Commits to weights with fresh blinding, for one provider; returns the commitment's bytes and its opening.
+pub fn commit(
+    structure: &[u8],
+    values: &[u8],
+    key_bytes: &[u8],
+    srs: &Path,
+    provider: &[u8; PROVIDER_BYTES],
+) -> Result<(Vec<u8>, Opening), Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
     let registered =
@@ -79,17 +85,17 @@ pub fn commit(structure: &[u8], values: &[u8], key_bytes: &[u8], srs: &Path) -> 
     let digits = Digits::of(&model, &layout);
     let empty = RegistrationCircuit { digits: &digits, weights: None };
     let circuit = RegistrationCircuit { digits: &digits, weights: Some(&columns) };
-    let linked = Linked { points: &points, opening: &opening, blinding: &registered.blinding };
+    let linked = Linked { points: points.clone(), blinds: opening.blinds.clone(), blinding: &key.blinding };
     let proof = proof_bytes(
         &params,
         &registered.key,
         &empty,
         circuit,
         &[],
-        |transcript| bind(transcript, OF_REGISTRATION, &[key_bytes]),
-        Some(linked),
+        |transcript| bind(transcript, OF_REGISTRATION, &[key_bytes, provider]),
+        &linked,
     )?;
     let bytes = Commitment::encode(&points, &proof);
-    verify::commitment(&key, key_bytes, &bytes)?;
+    verify::commitment(&key, key_bytes, Given { bytes: &bytes, provider })?;
     Ok((bytes, opening))
 }

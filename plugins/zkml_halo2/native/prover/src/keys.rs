@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
-use balance_zkml_circuit::{lower, place, plan, weights::digits_of, Layout, ModelCircuit, Plan};
+use balance_zkml_circuit::{hidden, lower, place, plan, weights::digits_of, Layout, ModelCircuit, Plan, Secret};
 use balance_zkml_model::{read_structure, read_weights, structure_digest, Model};
 use balance_zkml_verifier::key::{Key, Registered, BLINDED};
 use balance_zkml_verifier::Error;
@@ -17,11 +17,14 @@ use crate::string::Powers;
 
 pub type Weights = Vec<Option<Vec<i64>>>;
 
-/// How weights are treated: hidden, or fixed in the key.
-pub enum Options<'a> {
-    Private,
-    /// The encoded weights.
-    Public(&'a [u8]),
+/// What a key is to hide, and what it is to hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    pub secret: Secret,
+    /// The encoded weights, if they are public.
+    pub values: Option<&'a [u8]>,
+    /// The number of rows is 2^k; by default the cheapest.
+    pub k: Option<u32>,
 }
 
 pub fn model_and_weights(structure: &[u8], weights: Option<&[u8]>) -> Result<(Model, Weights), Error> {
@@ -34,14 +37,14 @@ pub fn model_and_weights(structure: &[u8], weights: Option<&[u8]>) -> Result<(Mo
     Ok((model, weights))
 }
 
-pub fn plan_of(structure: &[u8], private: bool) -> Result<Plan, Error> {
+pub fn plan_of(structure: &[u8], options: &Options) -> Result<Plan, Error> {
     let (model, _) = model_and_weights(structure, None)?;
-    Ok(plan(&model, private, None)?)
+    Ok(plan(&model, options.secret, options.k)?)
 }
 
 /// The layout that a key was made of, made again.
 pub fn layout_of(model: &Model, key: &Key) -> Result<Layout, Error> {
-    let steps = lower(model, key.limits)?;
+    let steps = lower(model, key.limits, key.shape.hidden)?;
     Ok(place(&steps, key.shape, key.limits, &|node| digits_of(model, node))?)
 }
 
@@ -54,28 +57,32 @@ where
 
 /// Makes the key. The structure is planned anew, so a key depends on nothing but its arguments.
 pub fn setup(structure: &[u8], srs: &Path, options: &Options) -> Result<Key, Error> {
-    let values = match options {
-        Options::Private => None,
-        Options::Public(values) => Some(*values),
-    };
-    let (model, weights) = model_and_weights(structure, values)?;
-    let Plan { layout, limits } = plan(&model, values.is_none(), None)?;
+    if options.secret.weights == options.values.is_some() {
+        return Err(Error::new("values belong to public weights, and only to them"));
+    }
+    let (model, weights) = model_and_weights(structure, options.values)?;
+    let Plan { layout, limits } = plan(&model, options.secret, options.k)?;
     let params = Powers::read(srs, layout.shape.k)?;
     let main = keygen(&params, &ModelCircuit { layout: &layout, weights: &weights, witness: None })?;
     let registered = if layout.shape.private {
         let digits = Digits::of(&model, &layout);
+        if !digits.fits() {
+            return Err(Error::new("the digits of the weights fit no table of so few rows"));
+        }
         let key = keygen(&params, &RegistrationCircuit { digits: &digits, weights: None })?;
-        let n = params.n() as usize;
-        let point = |row: usize| {
-            let mut polynomial = key.get_domain().empty_lagrange();
-            polynomial[row] = Fr::ONE;
-            params.commit_lagrange(&polynomial, Blind::default()).to_affine()
-        };
-        let blinding = (n - BLINDED..n).map(point).collect();
-        Some(Registered { form: digits.form(), key, blinding })
+        Some(Registered { form: digits.form(), key })
     } else {
         None
     };
+    let n = params.n() as usize;
+    let point = |row: usize| {
+        let mut polynomial = main.get_domain().empty_lagrange();
+        polynomial[row] = Fr::ONE;
+        params.commit_lagrange(&polynomial, Blind::default()).to_affine()
+    };
+    let linked = layout.shape.private || layout.shape.hidden;
+    let blinding = (n - BLINDED..n).filter(|_| linked).map(point).collect();
+    let lagrange = hidden::rows(&layout).into_iter().map(|row| point(row as usize)).collect();
     let key = Key {
         shape: layout.shape,
         limits,
@@ -86,6 +93,8 @@ pub fn setup(structure: &[u8], srs: &Path, options: &Options) -> Result<Key, Err
         outputs: layout.outputs,
         main,
         registered,
+        blinding,
+        lagrange,
     };
     Ok(key)
 }

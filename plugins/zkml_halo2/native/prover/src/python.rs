@@ -4,6 +4,12 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use balance_zkml_circuit::plan::LARGEST;
+use balance_zkml_circuit::Secret;
+use balance_zkml_verifier::hiding::BLIND_BYTES;
+use balance_zkml_verifier::verify::{Given, PROVIDER_BYTES};
+use ff::PrimeField;
+use halo2_axiom::halo2curves::bn256::Fr;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -19,20 +25,30 @@ fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Se
     }
 }
 
-fn is_private(options: &Bound<'_, PyDict>) -> PyResult<bool> {
-    let choice: Option<String> = options.get_item("weights")?.map(|value| value.extract()).transpose()?;
-    match choice.as_deref() {
-        None | Some("private") => Ok(true),
-        Some("public") => Ok(false),
-        Some(other) => Err(PyValueError::new_err(format!("weights are private or public, not {other}"))),
+/// What `options` says: "weights" and "inputs" are private or public, "k" is the number of rows.
+fn options_of<'a>(options: &Bound<'_, PyDict>, values: Option<&'a [u8]>) -> PyResult<Options<'a>> {
+    let secret = |name: &str, default: bool| -> PyResult<bool> {
+        let choice: Option<String> = options.get_item(name)?.map(|value| value.extract()).transpose()?;
+        match choice.as_deref() {
+            None => Ok(default),
+            Some("private") => Ok(true),
+            Some("public") => Ok(false),
+            Some(other) => Err(PyValueError::new_err(format!("{name} are private or public, not {other}"))),
+        }
+    };
+    let secret = Secret { weights: secret("weights", true)?, inputs: secret("inputs", false)? };
+    let k: Option<u32> = options.get_item("k")?.map(|value| value.extract()).transpose()?;
+    if k.is_some_and(|k| !(4..=LARGEST).contains(&k)) {
+        return Err(PyValueError::new_err(format!("k is 4 to {LARGEST}")));
     }
+    Ok(Options { secret, values, k })
 }
 
 /// Return how a structure would be laid out: k, columns, rows, CPU seconds of a proof, and bytes of memory.
 #[pyfunction]
 fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-    let private = is_private(options)?;
-    let plan = guarded(py, || keys::plan_of(structure, private))?;
+    let options = options_of(options, None)?;
+    let plan = guarded(py, || keys::plan_of(structure, &options))?;
     let layout = &plan.layout;
     let counts = layout.shape.counts();
     let dict = PyDict::new(py);
@@ -49,7 +65,7 @@ fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) ->
     Ok(dict)
 }
 
-/// Make the verifying key for a structure: with private weights, or with `values` fixed in it.
+/// Make the verifying key for a structure: with private weights, or with `values` fixed in it; for public or private inputs.
 #[pyfunction]
 fn setup<'py>(
     py: Python<'py>,
@@ -58,11 +74,7 @@ fn setup<'py>(
     options: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let values: Option<Vec<u8>> = options.get_item("values")?.map(|value| value.extract()).transpose()?;
-    let options = match (is_private(options)?, &values) {
-        (true, None) => Options::Private,
-        (false, Some(values)) => Options::Public(values),
-        _ => return Err(PyValueError::new_err("values belong to public weights, and only to them")),
-    };
+    let options = options_of(options, values.as_deref())?;
     let (key, shape) = guarded(py, || {
         let key = crate::setup(structure, &srs_path, &options)?;
         Ok((key.encode(), key.shape))
@@ -77,7 +89,7 @@ fn setup<'py>(
     Ok(dict)
 }
 
-/// Commit to private weights; the opening is secret.
+/// Commit to private weights for a provider, named by the 32 bytes of its key; the opening is secret.
 #[pyfunction]
 fn commit<'py>(
     py: Python<'py>,
@@ -85,11 +97,15 @@ fn commit<'py>(
     weights: &[u8],
     key: &[u8],
     srs_path: PathBuf,
+    provider: &[u8],
 ) -> PyResult<Bound<'py, PyDict>> {
+    let provider: [u8; PROVIDER_BYTES] =
+        provider.try_into().map_err(|_| PyValueError::new_err("a provider's key has 32 bytes"))?;
     let (commitment, opening) = guarded(py, || {
-        let (commitment, opening): (Vec<u8>, Opening) = crate::commit(structure, weights, key, &srs_path)?;
-        // The prover needs both, and is handed one.
-        let mut secret = (commitment.len() as u64).to_le_bytes().to_vec();
+        let (commitment, opening): (Vec<u8>, Opening) = crate::commit(structure, weights, key, &srs_path, &provider)?;
+        // The prover needs all three, and is handed one.
+        let mut secret = provider.to_vec();
+        secret.extend_from_slice(&(commitment.len() as u64).to_le_bytes());
         secret.extend_from_slice(&commitment);
         secret.extend_from_slice(&opening.encode());
         Ok((commitment, secret))
@@ -101,14 +117,16 @@ fn commit<'py>(
 }
 
 /// Commitment and blinding from what `commit` calls the opening.
-fn opened(secret: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+fn opened(secret: &[u8]) -> Result<(Given<'_>, &[u8]), Error> {
     let damaged = || Error::new("the opening is damaged");
-    let (size, rest) = secret.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let (provider, rest) = secret.split_first_chunk::<PROVIDER_BYTES>().ok_or_else(damaged)?;
+    let (size, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
     let size = usize::try_from(u64::from_le_bytes(*size)).map_err(|_| damaged())?;
     if size > rest.len() {
         return Err(damaged());
     }
-    Ok(rest.split_at(size))
+    let (bytes, blinding) = rest.split_at(size);
+    Ok((Given { bytes, provider }, blinding))
 }
 
 /// A watch that calls a function with the name of each part of the work, and stops the work where that raises.
@@ -125,10 +143,10 @@ fn watching(function: PyObject, raised: Arc<Mutex<Option<PyErr>>>) -> Watch {
     })
 }
 
-/// Prove the answer to inputs, each a list of integers in row-major order; `watch` is called with the name of each part of
-/// the work as it begins, and what it raises ends the work.
+/// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones,
+/// `watch` is called with the name of each part of the work as it begins, and what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, watch=None))]
+#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, blind=None, watch=None))]
 #[allow(clippy::too_many_arguments)]
 fn prove<'py>(
     py: Python<'py>,
@@ -139,14 +157,18 @@ fn prove<'py>(
     opening: Option<&[u8]>,
     context: &[u8],
     inputs: Vec<Vec<i64>>,
+    blind: Option<Vec<u8>>,
     watch: Option<PyObject>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let raised = Arc::new(Mutex::new(None));
     let watch = watch.map_or_else(unwatched, |function| watching(function, raised.clone()));
     let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
+    let blind: Option<[u8; BLIND_BYTES]> = blind
+        .map(|blind| blind.try_into().map_err(|_| PyValueError::new_err("what blinds inputs has 32 bytes")))
+        .transpose()?;
     let proof = guarded(py, || {
         let committed = opening.map(opened).transpose()?;
-        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, watch)
+        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, blind.as_ref(), watch)
     });
     let proof = match raised.lock().ok().and_then(|mut raised| raised.take()) {
         Some(error) => return Err(error),
@@ -166,8 +188,8 @@ fn altered(
     inputs: Vec<Vec<i64>>,
     edits: Vec<(String, usize, usize, i64)>,
 ) -> PyResult<Vec<String>> {
-    let private = is_private(options)?;
-    guarded(py, || crate::altered(structure, weights, private, &inputs, &edits))
+    let options = options_of(options, None)?;
+    guarded(py, || crate::altered(structure, weights, &options, &inputs, &edits))
 }
 
 /// Return the outputs that the rows of a circuit come to: for tests.
@@ -179,8 +201,8 @@ fn answers(
     options: &Bound<'_, PyDict>,
     inputs: Vec<Vec<i64>>,
 ) -> PyResult<Vec<Vec<i64>>> {
-    let private = is_private(options)?;
-    guarded(py, || crate::answers(structure, weights, private, &inputs))
+    let options = options_of(options, None)?;
+    guarded(py, || crate::answers(structure, weights, &options, &inputs))
 }
 
 /// The same for what a registration shows about private weights.
@@ -194,6 +216,29 @@ fn altered_digits(
     guarded(py, || crate::altered_digits(structure, weights, &edits))
 }
 
+/// Return the point at which a proof opens all that it commits to, and the values there, each as 32 bytes: for tests.
+#[pyfunction]
+#[pyo3(name = "opened", signature = (key, commitment, proof))]
+fn opened_values<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    commitment: Option<(Vec<u8>, Vec<u8>)>,
+    proof: &[u8],
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
+    let (point, values) = guarded(py, || {
+        let given = match &commitment {
+            Some((bytes, provider)) => {
+                let provider = provider.as_slice().try_into();
+                Some(Given { bytes, provider: provider.map_err(|_| Error::new("a provider's key has 32 bytes"))? })
+            }
+            None => None,
+        };
+        crate::opened(key, given, proof)
+    })?;
+    let encoded = |value: &Fr| PyBytes::new(py, value.to_repr().as_ref());
+    Ok((encoded(&point), values.iter().map(encoded).collect()))
+}
+
 /// Return the cells of the first phase that some constraint reads: column, lane, row.
 #[pyfunction]
 fn read_cells(
@@ -201,8 +246,19 @@ fn read_cells(
     structure: &[u8],
     options: &Bound<'_, PyDict>,
 ) -> PyResult<Vec<(String, usize, usize)>> {
-    let private = is_private(options)?;
-    guarded(py, || crate::read_cells(structure, private))
+    let options = options_of(options, None)?;
+    guarded(py, || crate::read_cells(structure, &options))
+}
+
+/// Return where each output stands: row, lane, and whether its digit is looked up.
+#[pyfunction]
+fn output_cells(
+    py: Python<'_>,
+    structure: &[u8],
+    options: &Bound<'_, PyDict>,
+) -> PyResult<Vec<(usize, usize, bool)>> {
+    let options = options_of(options, None)?;
+    guarded(py, || crate::output_cells(structure, &options))
 }
 
 #[pymodule]
@@ -215,5 +271,7 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
     module.add_function(wrap_pyfunction!(answers, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
+    module.add_function(wrap_pyfunction!(opened_values, module)?)?;
+    module.add_function(wrap_pyfunction!(output_cells, module)?)?;
     balance_zkml_srs::python::register(module)
 }

@@ -4,49 +4,61 @@
 
 use balance_zkml_circuit::layout::Fixed;
 use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
-use balance_zkml_circuit::{plan, statement::public_column, weights, witness, Layout, ModelCircuit};
+use balance_zkml_circuit::{
+    field, plan, power_of_two, statement::public_column, weights, witness, Layout, ModelCircuit, Secret,
+};
 use halo2_axiom::dev::{MockProver, VerifyFailure};
 
-use crate::keys::model_and_weights;
+use crate::keys::{model_and_weights, Options};
 use crate::Error;
 
-/// A cell of the first phase: column "q", "r", "a", "counts" or "weights", its lane or place, its row, what is added to it.
+/// A cell of the first phase: column "q", "r", "a", "counts", "weights", "hidden" or "public", its lane or place, its row, what is added to it.
 pub type Edit = (String, usize, usize, i64);
 
 /// Lays out, fills, alters, and returns one line for each constraint that does not hold; none if the witness is accepted.
 pub fn altered(
     structure: &[u8],
     values: &[u8],
-    private: bool,
+    options: &Options,
     inputs: &[Vec<i64>],
     edits: &[Edit],
 ) -> Result<Vec<String>, Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
-    let layout = plan(&model, private, None)?.layout;
+    let layout = plan(&model, options.secret, options.k)?.layout;
     let mut witness = witness::fill(&layout, &weights, inputs)?;
-    let public = public_column(&layout, inputs, &witness.outputs)?;
-    for (column, lane, row, by) in edits {
-        let signed = match column.as_str() {
-            "q" => &mut witness.q,
-            "r" => &mut witness.r,
-            "a" => &mut witness.a,
-            "counts" | "weights" => {
-                let columns = if column == "counts" { &mut witness.counts } else { &mut witness.weights };
-                let cell = columns.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
-                let cell = cell.ok_or_else(|| Error::new("there is no such cell"))?;
-                *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a count below zero"))?;
+    let mut public = public_column(&layout, inputs, &witness.outputs)?;
+    let missing = || Error::new("there is no such cell");
+    // Counts last: whoever alters what is looked up would count anew.
+    let (of_counts, of_cells): (Vec<&Edit>, Vec<&Edit>) = edits.iter().partition(|edit| edit.0 == "counts");
+    for (column, lane, row, by) in of_cells {
+        let committed = match column.as_str() {
+            "q" => Err(&mut witness.q),
+            "r" => Err(&mut witness.r),
+            "a" => Err(&mut witness.a),
+            "weights" => Ok(&mut witness.weights),
+            "hidden" => Ok(&mut witness.hidden),
+            "public" => {
+                // In a packed row the lane is a digit.
+                let digit = power_of_two(layout.shape.packed * *lane as u32);
+                *public.get_mut(*row).ok_or_else(missing)? += field(*by) * digit;
                 continue;
             }
-            _ => return Err(Error::new("columns are q, r, a, counts and weights")),
+            _ => return Err(Error::new("columns are q, r, a, counts, weights, hidden and public")),
         };
-        let cell = signed.get_mut(*lane).and_then(|cells| cells.get_mut(*row));
-        *cell.ok_or_else(|| Error::new("there is no such cell"))? += by;
-    }
-    // Whoever alters what is looked up would count anew.
-    if edits.iter().all(|edit| edit.0 != "counts") {
-        if let Ok(counts) = witness::counts(&layout, &witness.q, &witness.r) {
-            witness.counts = counts;
+        match committed {
+            Ok(columns) => {
+                let cell = columns.get_mut(*lane).and_then(|cells| cells.get_mut(*row)).ok_or_else(missing)?;
+                *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a digit below zero"))?;
+            }
+            Err(columns) => *columns.get_mut(*lane).and_then(|c| c.get_mut(*row)).ok_or_else(missing)? += by,
         }
+    }
+    if let Ok(counts) = witness::counts(&layout, &witness.q, &witness.r) {
+        witness.counts = counts;
+    }
+    for (_, set, row, by) in of_counts {
+        let cell = witness.counts.get_mut(*set).and_then(|cells| cells.get_mut(*row)).ok_or_else(missing)?;
+        *cell = cell.checked_add_signed(*by).ok_or_else(|| Error::new("a count below zero"))?;
     }
     let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
     let mock = MockProver::run(layout.shape.k, &circuit, vec![public])
@@ -55,16 +67,21 @@ pub fn altered(
 }
 
 /// The outputs that the rows of a circuit come to for these inputs.
-pub fn answers(structure: &[u8], values: &[u8], private: bool, inputs: &[Vec<i64>]) -> Result<Vec<Vec<i64>>, Error> {
+pub fn answers(
+    structure: &[u8],
+    values: &[u8],
+    options: &Options,
+    inputs: &[Vec<i64>],
+) -> Result<Vec<Vec<i64>>, Error> {
     let (model, weights) = model_and_weights(structure, Some(values))?;
-    let layout = plan(&model, private, None)?.layout;
+    let layout = plan(&model, options.secret, options.k)?.layout;
     Ok(witness::fill(&layout, &weights, inputs)?.outputs)
 }
 
 /// The same for what is shown once about registered weights; edits are of the column "weights".
 pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result<Vec<String>, Error> {
     let (model, known) = model_and_weights(structure, Some(values))?;
-    let layout = plan(&model, true, None)?.layout;
+    let layout = plan(&model, Secret { weights: true, inputs: false }, None)?.layout;
     let mut columns = weights::columns(&layout, &known)?;
     for (_, place, row, by) in edits {
         let cell = columns.get_mut(*place).and_then(|cells| cells.get_mut(*row));
@@ -79,9 +96,9 @@ pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result
 }
 
 /// The cells of the first phase that some constraint reads, as column, lane and row.
-pub fn read_cells(structure: &[u8], private: bool) -> Result<Vec<(String, usize, usize)>, Error> {
+pub fn read_cells(structure: &[u8], options: &Options) -> Result<Vec<(String, usize, usize)>, Error> {
     let (model, _) = model_and_weights(structure, None)?;
-    let layout = plan(&model, private, None)?.layout;
+    let layout = plan(&model, options.secret, options.k)?.layout;
     let mut cells = Vec::new();
     for row in 0..layout.fills.len() {
         for (column, read) in
@@ -93,6 +110,14 @@ pub fn read_cells(structure: &[u8], private: bool) -> Result<Vec<(String, usize,
         }
     }
     Ok(cells)
+}
+
+/// Where each output stands: row, lane, and whether its digit is looked up.
+pub fn output_cells(structure: &[u8], options: &Options) -> Result<Vec<(usize, usize, bool)>, Error> {
+    let (model, _) = model_and_weights(structure, None)?;
+    let layout = plan(&model, options.secret, options.k)?.layout;
+    let cells = layout.outputs.iter().flat_map(|part| part.cells.iter().map(|cell| (cell, part.packed)));
+    Ok(cells.map(|(&(row, lane), packed)| (row as usize, lane as usize, packed)).collect())
 }
 
 fn line(failure: VerifyFailure) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use balance_zkml_circuit::hidden;
 use balance_zkml_circuit::layout::{PublicPart, RESERVED};
 use balance_zkml_circuit::plan::{LARGEST, MOST_LANES, MOST_TABLES, MOST_TAPS};
 use balance_zkml_circuit::registration::{Form, RegistrationCircuit};
@@ -28,8 +29,6 @@ const MAX_PUBLIC: usize = 1 << 24;
 pub struct Registered {
     pub form: Form,
     pub key: VerifyingKey<G1Affine>,
-    /// The Lagrange points of the blinding rows.
-    pub blinding: Vec<G1Affine>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +44,10 @@ pub struct Key {
     pub outputs: Vec<PublicPart>,
     pub main: VerifyingKey<G1Affine>,
     pub registered: Option<Registered>,
+    /// The Lagrange points of the blinding rows, where weights or inputs are committed and linked.
+    pub blinding: Vec<G1Affine>,
+    /// The Lagrange points of the rows of hidden inputs, rising.
+    pub lagrange: Vec<G1Affine>,
 }
 
 impl Key {
@@ -53,7 +56,7 @@ impl Key {
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         put(MAGIC);
         let s = &self.shape;
-        put(&[s.k as u8, u8::from(s.private), u8::from(s.whole), s.packed as u8]);
+        put(&[s.k as u8, u8::from(s.private) | u8::from(s.hidden) << 1, u8::from(s.whole), s.packed as u8]);
         for count in [s.lanes, s.taps, s.tables] {
             put(&(count as u16).to_le_bytes());
         }
@@ -79,9 +82,9 @@ impl Key {
         if let Some(registered) = &self.registered {
             out.push(u8::from(registered.form.tied));
             commitments(&registered.key, &mut out);
-            for point in &registered.blinding {
-                out.extend_from_slice(point.to_bytes().as_ref());
-            }
+        }
+        for point in self.blinding.iter().chain(&self.lagrange) {
+            out.extend_from_slice(point.to_bytes().as_ref());
         }
         out
     }
@@ -93,7 +96,8 @@ impl Key {
             return Err(source.fail("it is none of this kind or version"));
         }
         let k = source.count(1, LARGEST as usize)? as u32;
-        let (private, whole) = (source.flag()?, source.flag()?);
+        let secret = source.count(1, 3)?;
+        let (private, hidden, whole) = (secret & 1 == 1, secret & 2 == 2, source.flag()?);
         let packed = source.count(1, 240)? as u32;
         let (lanes, taps) = (source.count(2, MOST_LANES)?, source.count(2, MOST_TAPS)?);
         let tables = source.count(2, MOST_TABLES)?;
@@ -101,14 +105,14 @@ impl Key {
         if !sized || packed as usize * lanes > 248 || (1 << k) <= RESERVED {
             return Err(source.fail("its shape is none"));
         }
-        let shape = Shape { k, lanes, taps, tables, private, whole, packed };
+        let shape = Shape { k, lanes, taps, tables, private, hidden, whole, packed };
         let limits = Limits { entries: source.count(4, 1 << 24)? as i64, limb: source.count(1, 24)? as u32 };
         let mut structure_digest = [0; 32];
         structure_digest.copy_from_slice(source.take(32)?);
         let cut = source.take(CUT_BYTES)?.to_vec();
         let public_rows = source.count(4, shape.rows())?;
-        let inputs = parts(&mut source, &shape, public_rows)?;
-        let outputs = parts(&mut source, &shape, public_rows)?;
+        let inputs = parts(&mut source, &shape, public_rows, hidden)?;
+        let outputs = parts(&mut source, &shape, public_rows, false)?;
         let mut taken: Vec<(u32, u8)> = inputs.iter().chain(&outputs).flat_map(|part| part.cells.clone()).collect();
         taken.sort_unstable();
         if taken.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -118,21 +122,43 @@ impl Key {
         let registered = if private {
             let form = Form { k, columns: shape.weight_columns(), tied: source.flag()? };
             let key = read_key::<RegistrationCircuit>(&mut source, k, form)?;
-            let blinding = source.points(BLINDED)?;
-            Some(Registered { form, key, blinding })
+            Some(Registered { form, key })
         } else {
             None
         };
+        let blinding = source.points(if private || hidden { BLINDED } else { 0 })?;
+        let lagrange = source.points(if hidden { hidden::rows_of(&inputs).len() } else { 0 })?;
         source.end()?;
         let blinded = |key: &VerifyingKey<G1Affine>| key.cs().blinding_factors() + 1;
         if blinded(&main) != BLINDED || registered.as_ref().is_some_and(|r| blinded(&r.key) != BLINDED) {
             return Err(Error::new("verifying key: another number of blinding rows"));
         }
-        let key = Self { shape, limits, structure_digest, cut, public_rows, inputs, outputs, main, registered };
+        let key = Self {
+            shape,
+            limits,
+            structure_digest,
+            cut,
+            public_rows,
+            inputs,
+            outputs,
+            main,
+            registered,
+            blinding,
+            lagrange,
+        };
         if key.encode() != bytes {
             return Err(Error::new("verifying key: it is not in its one encoding"));
         }
         Ok(key)
+    }
+
+    /// The inputs that stand among the public values: all, or none.
+    pub fn public_inputs(&self) -> &[PublicPart] {
+        if self.shape.hidden {
+            &[]
+        } else {
+            &self.inputs
+        }
     }
 
     /// What of the reference string a verifier uses.
@@ -159,7 +185,7 @@ fn params_of(cut: &ParamsKZG<Bn256>, k: u32) -> Result<ParamsKZG<Bn256>, Error> 
     Ok(cut.from_parts(k, vec![g], Some(vec![g]), g2, s_g2))
 }
 
-fn parts(source: &mut Reader, shape: &Shape, rows: usize) -> Result<Vec<PublicPart>, Error> {
+fn parts(source: &mut Reader, shape: &Shape, rows: usize, hidden: bool) -> Result<Vec<PublicPart>, Error> {
     let count = source.count(2, MAX_PARTS)?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
@@ -167,7 +193,7 @@ fn parts(source: &mut Reader, shape: &Shape, rows: usize) -> Result<Vec<PublicPa
         let packed = source.flag()?;
         let cells = source.count(4, MAX_PUBLIC)?;
         let span = i128::from(hi) - i128::from(lo);
-        if span < 0 || span > i128::from(i64::MAX) || (packed && span >= 1 << shape.packed.min(63)) {
+        if span < 0 || span > i128::from(i64::MAX) || (packed && !hidden && span >= 1 << shape.packed.min(63)) {
             return Err(source.fail("an interval is none"));
         }
         if cells > source.rest().len() / 5 {
@@ -176,7 +202,7 @@ fn parts(source: &mut Reader, shape: &Shape, rows: usize) -> Result<Vec<PublicPa
         let mut places = Vec::with_capacity(cells);
         for _ in 0..cells {
             let row = source.count(4, rows.saturating_sub(1))? as u32;
-            let lane = source.count(1, if packed { shape.lanes - 1 } else { 0 })? as u8;
+            let lane = source.count(1, if packed || hidden { shape.lanes - 1 } else { 0 })? as u8;
             places.push((row, lane));
         }
         parts.push(PublicPart { node: None, lo, hi, cells: places, packed });

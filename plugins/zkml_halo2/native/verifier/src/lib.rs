@@ -2,6 +2,7 @@
 
 pub mod bytes;
 mod error;
+pub mod hiding;
 pub mod key;
 pub mod link;
 #[cfg(feature = "python")]

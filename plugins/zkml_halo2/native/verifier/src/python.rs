@@ -2,12 +2,14 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use group::GroupEncoding;
+use halo2_axiom::halo2curves::bn256::G1Affine;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::verify as checks;
-use crate::{Error, Key};
+use crate::{hiding, Error, Key};
 
 type Tensors = Vec<Vec<i64>>;
 
@@ -20,23 +22,57 @@ fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Se
     }
 }
 
-/// Check a proof and return its context, the structure's digest, inputs and outputs; raises ValueError with the reason.
+/// What `verify` returns: context, the structure's digest, inputs, outputs, and the commitments to hidden inputs.
+type Stated<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Tensors, Tensors, Option<Bound<'py, PyBytes>>);
+
+/// Check a proof and return what it states; raises ValueError with the reason.
+///
+/// `commitment` is a pair: its bytes, and the 32 bytes of the provider's key that it was made for. Where inputs are hidden
+/// there are none, but the commitments to them.
 #[pyfunction]
 #[pyo3(signature = (key, commitment, proof))]
-#[allow(clippy::type_complexity)]
 fn verify<'py>(
     py: Python<'py>,
     key: &[u8],
-    commitment: Option<&[u8]>,
+    commitment: Option<(Vec<u8>, Vec<u8>)>,
     proof: &[u8],
-) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, Tensors, Tensors)> {
-    let (digest, statement) = guarded(py, || {
+) -> PyResult<Stated<'py>> {
+    let (digest, statement, hides) = guarded(py, || {
         let decoded = Key::decode(key)?;
-        let statement = checks::proof(&decoded, key, commitment, proof)?;
-        Ok((decoded.structure_digest, statement))
+        let given = commitment.as_ref().map(|(bytes, provider)| given(bytes, provider)).transpose()?;
+        let statement = checks::proof(&decoded, key, given, proof)?;
+        Ok((decoded.structure_digest, statement, decoded.shape.hidden))
     })?;
     let context = PyBytes::new(py, &statement.context);
-    Ok((context, PyBytes::new(py, &digest), statement.inputs, statement.outputs))
+    let hidden = hides.then(|| PyBytes::new(py, &encoded(&statement.hidden)));
+    Ok((context, PyBytes::new(py, &digest), statement.inputs, statement.outputs, hidden))
+}
+
+fn given<'a>(bytes: &'a [u8], provider: &'a [u8]) -> Result<checks::Given<'a>, Error> {
+    let provider = provider.try_into().map_err(|_| Error::new("a provider's key has 32 bytes"))?;
+    Ok(checks::Given { bytes, provider })
+}
+
+fn encoded(points: &[G1Affine]) -> Vec<u8> {
+    points.iter().flat_map(|point| point.to_bytes().as_ref().to_vec()).collect()
+}
+
+/// Return the commitments that a proof of these inputs under this context and blinding states; raises ValueError.
+#[pyfunction]
+fn hide<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    context: &[u8],
+    inputs: Tensors,
+    blind: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let points = guarded(py, || {
+        let sized = |what: &str| Error(format!("{what} has 32 bytes"));
+        let context = context.try_into().map_err(|_| sized("a context"))?;
+        let blind = blind.try_into().map_err(|_| sized("what blinds inputs"))?;
+        Ok(hiding::hide(&Key::decode(key)?, key, context, &inputs, blind)?.points)
+    })?;
+    Ok(PyBytes::new(py, &encoded(&points)))
 }
 
 /// Return the 388 bytes of the reference string that a key relies on.
@@ -53,5 +89,6 @@ fn parameters<'py>(py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyBytes>>
 #[pymodule]
 fn balance_zkml_verifier(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(verify, module)?)?;
+    module.add_function(wrap_pyfunction!(hide, module)?)?;
     module.add_function(wrap_pyfunction!(parameters, module)?)
 }

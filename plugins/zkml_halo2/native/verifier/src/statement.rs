@@ -3,6 +3,7 @@
 use balance_zkml_circuit::layout::PublicPart;
 use blake2b_simd::Params;
 use ff::PrimeField;
+use group::GroupEncoding;
 use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::transcript::{Challenge255, Transcript};
 
@@ -11,11 +12,13 @@ use crate::Error;
 
 pub const CONTEXT_BYTES: usize = 32;
 
-/// Context, inputs and outputs, as a proof states them.
+/// Context, inputs and outputs, as a proof states them. Where inputs are hidden there are commitments in their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub context: [u8; CONTEXT_BYTES],
     pub inputs: Vec<Vec<i64>>,
+    /// The commitment to each column of hidden inputs.
+    pub hidden: Vec<G1Affine>,
     pub outputs: Vec<Vec<i64>>,
 }
 
@@ -28,6 +31,9 @@ fn width(part: &PublicPart) -> usize {
 impl Statement {
     pub fn encode(&self, inputs: &[PublicPart], outputs: &[PublicPart]) -> Vec<u8> {
         let mut out = self.context.to_vec();
+        for point in &self.hidden {
+            out.extend_from_slice(point.to_bytes().as_ref());
+        }
         for (parts, values) in [(inputs, &self.inputs), (outputs, &self.outputs)] {
             for (part, values) in parts.iter().zip(values) {
                 for &value in values {
@@ -39,9 +45,16 @@ impl Statement {
         out
     }
 
-    pub fn decode(source: &mut Reader, inputs: &[PublicPart], outputs: &[PublicPart]) -> Result<Self, Error> {
+    /// Reads a statement of so many columns of hidden inputs, or of public ones.
+    pub fn decode(
+        source: &mut Reader,
+        hidden: usize,
+        inputs: &[PublicPart],
+        outputs: &[PublicPart],
+    ) -> Result<Self, Error> {
         let mut context = [0; CONTEXT_BYTES];
         context.copy_from_slice(source.take(CONTEXT_BYTES)?);
+        let hidden = source.points(hidden)?;
         let mut read = |parts: &[PublicPart]| -> Result<Vec<Vec<i64>>, Error> {
             let mut tensors = Vec::with_capacity(parts.len());
             for part in parts {
@@ -59,7 +72,7 @@ impl Statement {
         };
         let inputs = read(inputs)?;
         let outputs = read(outputs)?;
-        Ok(Self { context, inputs, outputs })
+        Ok(Self { context, inputs, hidden, outputs })
     }
 }
 

@@ -20,6 +20,16 @@ use crate::{link, Error};
 pub const OF_REGISTRATION: &str = "registration of weights";
 pub const OF_ANSWER: &str = "answer";
 
+/// Bytes of a provider's key.
+pub const PROVIDER_BYTES: usize = 32;
+
+/// A model commitment as it is handed over: its bytes, and the key of the provider that it was made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    pub bytes: &'a [u8],
+    pub provider: &'a [u8; PROVIDER_BYTES],
+}
+
 /// A commitment to private weights: a point for each column, and the proof that they hold what they should.
 pub struct Commitment<'a> {
     pub columns: Vec<G1Affine>,
@@ -40,12 +50,13 @@ impl<'a> Commitment<'a> {
     }
 }
 
-fn check<'a>(
+fn check(
     params: &ParamsKZG<Bn256>,
     key: &VerifyingKey<G1Affine>,
     public: &[&[Fr]],
-    mut transcript: StrictRead<'a>,
-    registered: Option<(&Registered, &[G1Affine])>,
+    mut transcript: StrictRead,
+    blinding: &[G1Affine],
+    linked: &[G1Affine],
 ) -> Result<(), Error> {
     let strategy = SingleStrategy::new(params);
     verify_proof::<KZGCommitmentScheme<Bn256>, VerifierSHPLONK<'_, Bn256>, _, _, _>(
@@ -56,9 +67,9 @@ fn check<'a>(
         &mut transcript,
     )
     .map_err(|error| Error(format!("halo2 refuses it: {error:?}")))?;
-    if let Some((registered, columns)) = registered {
+    if !linked.is_empty() {
         let fresh = std::mem::take(&mut transcript.first);
-        link::verify(&mut transcript, &registered.blinding, &fresh, columns)?;
+        link::verify(&mut transcript, blinding, &fresh, linked)?;
     }
     transcript.end()
 }
@@ -70,35 +81,46 @@ fn absorb(transcript: &mut StrictRead, points: &[G1Affine]) -> Result<(), Error>
     Ok(())
 }
 
-/// Checks a commitment's own proof.
-pub fn commitment<'a>(key: &Key, key_bytes: &[u8], bytes: &'a [u8]) -> Result<Commitment<'a>, Error> {
+/// Checks a commitment's own proof, which holds for one key and one provider.
+pub fn commitment<'a>(key: &Key, key_bytes: &[u8], given: Given<'a>) -> Result<Commitment<'a>, Error> {
     let registered = key.registered.as_ref().ok_or_else(|| Error::new("the weights are public: no commitment"))?;
-    let commitment = Commitment::decode(bytes, registered)?;
+    let commitment = Commitment::decode(given.bytes, registered)?;
     let mut transcript = StrictRead::new(commitment.proof, registered.form.columns);
-    bind(&mut transcript, OF_REGISTRATION, &[key_bytes])?;
+    bind(&mut transcript, OF_REGISTRATION, &[key_bytes, given.provider])?;
     absorb(&mut transcript, &commitment.columns)?;
-    check(&key.params()?, &registered.key, &[], transcript, Some((registered, &commitment.columns)))
+    check(&key.params()?, &registered.key, &[], transcript, &key.blinding, &commitment.columns)
         .map_err(|error| Error(format!("model commitment: {error}")))?;
     Ok(commitment)
 }
 
+/// What a proof of an answer is bound to, beside its public values.
+pub fn bound<'a>(key_bytes: &'a [u8], given: Option<Given<'a>>, context: &'a [u8]) -> [&'a [u8]; 4] {
+    let (bytes, provider) = given.map_or((&[][..], &[][..]), |given| (given.bytes, &given.provider[..]));
+    [key_bytes, context, bytes, provider]
+}
+
 /// Checks a proof to its last byte and returns what it states.
-pub fn proof(key: &Key, key_bytes: &[u8], commitment_bytes: Option<&[u8]>, proof: &[u8]) -> Result<Statement, Error> {
-    let columns = match (&key.registered, commitment_bytes) {
-        (Some(_), Some(bytes)) => Some(commitment(key, key_bytes, bytes)?.columns),
-        (None, None) => None,
+pub fn proof(key: &Key, key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<Statement, Error> {
+    let mut linked = match (&key.registered, given) {
+        (Some(_), Some(given)) => commitment(key, key_bytes, given)?.columns,
+        (None, None) => vec![],
         (Some(_), None) => return Err(Error::new("the model commitment is missing")),
         (None, Some(_)) => return Err(Error::new("the weights are public: there is no commitment")),
     };
     let mut source = Reader::new(proof, "proof");
-    let statement = Statement::decode(&mut source, &key.inputs, &key.outputs)?;
-    let public =
-        column(key.public_rows, key.shape.packed, &key.inputs, &key.outputs, &statement.inputs, &statement.outputs)?;
-    let columns = columns.unwrap_or_default();
-    let mut transcript = StrictRead::new(source.rest(), columns.len());
-    bind(&mut transcript, OF_ANSWER, &[key_bytes, &statement.context])?;
-    absorb(&mut transcript, &columns)?;
-    let registered = key.registered.as_ref().map(|registered| (registered, &columns[..]));
-    check(&key.params()?, &key.main, &[&public], transcript, registered)?;
+    let statement = Statement::decode(&mut source, key.shape.hidden_columns(), key.public_inputs(), &key.outputs)?;
+    let public = column(
+        key.public_rows,
+        key.shape.packed,
+        key.public_inputs(),
+        &key.outputs,
+        &statement.inputs,
+        &statement.outputs,
+    )?;
+    linked.extend_from_slice(&statement.hidden);
+    let mut transcript = StrictRead::new(source.rest(), linked.len());
+    bind(&mut transcript, OF_ANSWER, &bound(key_bytes, given, &statement.context))?;
+    absorb(&mut transcript, &linked)?;
+    check(&key.params()?, &key.main, &[&public], transcript, &key.blinding, &linked)?;
     Ok(statement)
 }

@@ -46,6 +46,8 @@ struct Narrowing {
 pub(crate) struct Lowering<'a> {
     model: &'a Model,
     limits: Limits,
+    /// Whether inputs are hidden, so that the circuit itself has to keep them in their intervals.
+    hidden: bool,
     values: Vec<Value>,
     /// How many nodes and outputs read each tensor.
     readers: Vec<usize>,
@@ -57,7 +59,7 @@ pub(crate) struct Lowering<'a> {
 }
 
 /// Returns the model as steps, or why it has none under these limits.
-pub fn lower(model: &Model, limits: Limits) -> Result<Steps, Error> {
+pub fn lower(model: &Model, limits: Limits, hidden: bool) -> Result<Steps, Error> {
     let mut readers = vec![0; model.nodes.len()];
     for node in &model.nodes {
         for &input in &node.inputs {
@@ -71,6 +73,7 @@ pub fn lower(model: &Model, limits: Limits) -> Result<Steps, Error> {
     let mut lowering = Lowering {
         model,
         limits,
+        hidden,
         values: Vec::with_capacity(model.nodes.len()),
         readers,
         sole: Vec::with_capacity(model.nodes.len()),
@@ -131,6 +134,9 @@ impl Lowering<'_> {
                 let size = self.model.facts[place].size();
                 let out = self.make(size, *lo, *hi);
                 self.made.steps.push(Step::Input { out, node: place });
+                if self.hidden {
+                    self.in_range(&elements_of(out, size), *lo, *hi)?;
+                }
                 Ok(self.tensor(out, size))
             }
             Op::Constant { values: Some(values), .. } => {
@@ -180,6 +186,22 @@ impl Lowering<'_> {
             Op::Add => node.inputs.iter().any(handed_on),
             _ => false,
         }
+    }
+
+    /// Shows that hidden inputs are in [lo, hi], unless their rows look them up: x - lo >= 0 and hi - x >= 0, by limbs.
+    fn in_range(&mut self, x: &[Affine], lo: i64, hi: i64) -> Result<(), Error> {
+        let span = i128::from(hi) - i128::from(lo);
+        if span < i128::from(self.limits.entries) {
+            return Ok(());
+        }
+        let bits = 128 - span.leading_zeros();
+        let from = |end: i64, sign: i64| {
+            let end = Affine::constant(end);
+            x.iter().map(|x| end.plus(x, -sign, sign)).collect::<Result<Vec<_>, Error>>()
+        };
+        self.made.steps.push(Step::Range { x: from(lo, 1)?, bits });
+        self.made.steps.push(Step::Range { x: from(hi, -1)?, bits });
+        Ok(())
     }
 
     /// A function of a tensor, taken together with a narrowing that nobody else reads.

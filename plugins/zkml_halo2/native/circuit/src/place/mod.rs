@@ -140,18 +140,23 @@ impl Placement<'_> {
             match step {
                 Step::Input { out, node } => {
                     let made = steps.tensors[*out as usize];
-                    let packed = self.packs(made.lo, made.hi);
-                    let arrangement = self.input_arrangement(*out, made.size, packed);
+                    let hidden = self.layout.shape.hidden;
+                    // Hidden inputs need not fit into one public value; those that fit no table are in range by limbs.
+                    let packed =
+                        if hidden { self.entries_fit(made.lo, made.hi) } else { self.packs(made.lo, made.hi) };
+                    let arrangement = self.input_arrangement(*out, made.size, packed || hidden);
                     let start = self.rows(arrangement.rows.len());
                     let mut cells = vec![(0, 0); made.size];
                     for (row, lanes) in arrangement.rows.iter().enumerate() {
                         self.set(Fixed::Raise, start + row, made.lo);
-                        self.set(Fixed::Public, start + row, 1);
                         if packed {
                             let identity = (0..=made.hi - made.lo).collect();
                             let tag = self.layout.tables.tag(identity);
                             self.set(Fixed::TagQuotient, start + row, tag);
-                            self.set(Fixed::PublicLanes, start + row, 1);
+                        }
+                        if !hidden {
+                            self.set(Fixed::Public, start + row, 1);
+                            self.set(Fixed::PublicLanes, start + row, i64::from(packed));
                         }
                         for (lane, element) in lanes.iter().enumerate() {
                             if let Some(at) = *element {

@@ -1,0 +1,122 @@
+"""An audit with all answers proven, end to end over HTTP, beside the backend's own pace for the same proofs.
+
+The pace is one prove stage that proves all requests one after another, and nothing else: no server, no checking, no
+publishing. The audit does all of it: receipts, draw, proofs, checking at the provider, storage and ledger, and
+checking again at the consumer, who does so while the provider proves.
+
+    python benchmarks/audit.py [--backend zkml_halo2] [--samples 100] [--model mnist.onnx --input test.npz]
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import resource
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+ALLOWED = 1.2
+"""How many times the backend's own pace an audit may take."""
+
+
+def main() -> None:
+    """Measure, and print both with their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", default="zkml_halo2")
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--input", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("BALANCE_HOME", folder)
+        _measure(given)
+
+
+def _measure(given: argparse.Namespace) -> None:
+    from balance_core.provider import EXAMPLE
+    from balance_core.service import Client, Provider, listening
+    from balance_core.service.audit.samples import read_test_set
+
+    model = given.model or EXAMPLE / "mnist_mlp.onnx"
+    test_set = given.input or EXAMPLE / "digits.npz"
+    provider = Provider(model, samples=test_set, backend=given.backend)
+    provider.register()
+    inputs = [{provider.summary.inputs[0].name: one} for one in _samples(provider, test_set, given.samples)]
+    pace = _timed("backend alone", lambda: _prove(provider, inputs), given.samples)
+    with provider, listening(provider) as url, Client(url, storage="local") as client:
+        client.pin()
+        batch, labels = read_test_set(test_set, client.consumer.inputs)
+        batch = {name: array[: given.samples] for name, array in batch.items()}
+        file: list[Any] = []
+
+        def audit() -> None:
+            file.append(client.audit(batch, labels[: given.samples]))
+
+        took = _timed("audit", audit, given.samples)
+    report = file[0].report
+    print(f"proven {report.proven} of {report.drawn}, right {report.proven_right}; {len(file[0].to_bytes())} bytes")
+    print(f"audit / backend alone: {took / pace:.2f} (at most {ALLOWED})")
+
+
+def _samples(provider: Any, test_set: Path, count: int) -> np.ndarray:
+    from balance_core.model.inputs import as_batch, read_inputs
+
+    specs = provider.summary.inputs
+    found: np.ndarray = as_batch(read_inputs(test_set, specs), specs)[specs[0].name][:count]
+    return found
+
+
+def _prove(provider: Any, inputs: list[dict[str, np.ndarray]]) -> None:
+    """Prove all requests in one process, as the provider's workers do."""
+    from balance_core import arrays, registry
+    from balance_core.stages import Task
+
+    preparation = provider.register().preparation
+    blobs = {"circuit": preparation.circuit}
+    if preparation.opening is not None:
+        blobs["opening"] = preparation.opening
+    requests = [
+        {"inputs": base64.b64encode(arrays.pack(one)).decode(), "context": secrets.token_hex(32)} for one in inputs
+    ]
+    executor = registry.create("executors", "local")
+    task = Task(
+        stage="prove",
+        plugin=preparation.backend,
+        settings=preparation.settings,
+        arguments={"requests": requests},
+        blobs=blobs,
+    )
+    try:
+        executor.submit(task).result()
+    finally:
+        executor.close()
+
+
+def _timed(what: str, call: Callable[[], None], samples: int) -> float:
+    """Measure a call; CPU seconds are of this process (server and client), and of all that it waited for."""
+    started, before = time.perf_counter(), _spent()
+    call()
+    wall = time.perf_counter() - started
+    own, others = (after - then for after, then in zip(_spent(), before, strict=True))
+    print(
+        f"{what:<14} {wall:7.1f} s, {wall / samples:.3f} s a sample; CPU {own:.1f} s here, {others:.1f} s in workers"
+    )
+    return wall
+
+
+def _spent() -> tuple[float, float]:
+    own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime, others.ru_utime + others.ru_stime
+
+
+if __name__ == "__main__":
+    main()
