@@ -153,7 +153,7 @@ class StageOutOfMemory(StageError):
 
 
 class Busy(StageError):
-    """More work is waiting than may; nothing was accepted, and `retry_after` says in how many seconds to ask again."""
+    """More work is waiting than may; nothing was accepted. `retry_after` says in how many seconds to ask again."""
 
     usual_hint = "ask again later, or ask for fewer proofs"
 

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 
 from balance_core import registry
-from balance_core.compare import calibration
+from balance_core.compare import calibration, trial
 from balance_core.provider import EXAMPLE
 from balance_core.workspace import Workspace
 
@@ -42,7 +42,7 @@ def models(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 def main() -> None:
     """Calibrate, measure, compare, and exit with 1 past the bar."""
-    clock: calibration.Clock = "wall_seconds" if "--wall" in sys.argv else "cpu_seconds"
+    clock: trial.Clock = "wall_seconds" if "--wall" in sys.argv else "cpu_seconds"
     named = [name for name in sys.argv[1:] if not name.startswith("-")]
     known = [name for name in registry.names("backends") if name in {"ezkl", "giza_orion", "zkml_halo2"}]
     errors: list[float] = []
@@ -50,12 +50,12 @@ def main() -> None:
         os.environ["BALANCE_HOME"] = str(Path(scratch, "home"))
         workspace = Workspace.default()
         for backend in named or known:
-            budget = calibration.BUDGET_SECONDS / len(known)
-            lines = calibration.lines(calibration.measured(workspace, backend, budget=budget, clock=clock))
+            budget = trial.BUDGET_SECONDS / len(known)
+            lines = calibration.lines(trial.measured(workspace, backend, budget=budget, clock=clock))
             for name, (model, inputs) in models(Path(scratch)).items():
                 if (backend, name) in HEAVY:
                     continue
-                point = calibration.run(workspace, backend, model, inputs, clock=clock)
+                point = trial.run(workspace, backend, model, inputs, clock=clock)
                 expected = calibration.apply(lines, point.predicted)
                 for figure, measured in point.measured.items():
                     predicted = getattr(expected, figure)

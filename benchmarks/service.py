@@ -1,9 +1,9 @@
 """What a receipt costs: `balance serve` beside a bare server that answers without one, on the same model.
 
 The bare server is FastAPI and uvicorn as well; it runs the float model in onnxruntime and writes one row to SQLite,
-on the disk before it answers (WAL, synchronous=FULL). The provider quantises, runs the integer model, signs a receipt
-and keeps it, and, by default, keeps the input, encrypted. One client asks both in turns, since machines drift; then 16
-clients ask each. Bar: the provider's median at most twice the bare server's.
+on the disk before it answers (WAL, synchronous=FULL). The provider quantises, runs the integer model, signs a
+receipt and keeps it, and, by default, keeps the input, encrypted. One client asks both in turns, since machines
+drift; then 16 clients ask each. Bar: the provider's median at most twice the bare server's.
 
     python benchmarks/service.py [--requests 400] [--backend integer] [--binary]
 """

@@ -72,7 +72,7 @@ def _calibrate() -> None:
     """Fit the estimates of every sound backend to this machine, in under a minute."""
     from balance_core import registry
     from balance_core.cli.display import field
-    from balance_core.compare import calibration
+    from balance_core.compare import calibration, trial
     from balance_core.errors import BalanceError, PluginError, ToolFailed
     from balance_core.workspace import Workspace
 
@@ -84,7 +84,7 @@ def _calibrate() -> None:
         except PluginError as error:
             field(name, f"broken: {error}")
     workspace = Workspace.default()
-    found = calibration.calibrate(workspace, backends, tell=lambda line: typer.echo(line, err=True))
+    found = trial.calibrate(workspace, backends, tell=lambda line: typer.echo(line, err=True))
     for name, made in found.items():
         if isinstance(made, BalanceError):
             field(name, f"could not be measured: {made}")

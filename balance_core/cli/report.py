@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,6 +79,8 @@ def report(
     chosen = Format.JSON if json else form or (_BY_ENDING.get(out.suffix.lower()) if out else None) or Format.TABLE
     if out is not None and chosen is Format.TABLE:
         raise ConfigError(f"the ending of {out.name!r} names no form", hint="use .html, .md, .csv or .json")
+    if not all(math.isfinite(number) for number in (price or 0, threshold)):
+        raise ConfigError("a price and a threshold are numbers", hint="for example: --price 0.08 --threshold 10")
     rate = metrics.Price(price, currency) if price is not None else None
     if baseline is not None:
         _show_changes(baseline, results, threshold / 100, json=chosen is Format.JSON)

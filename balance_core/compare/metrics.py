@@ -248,9 +248,13 @@ MAIN = (
 
 
 def values(view: View) -> dict[str, Value]:
-    """Return all figures of a cell that are known."""
+    """Return all figures of a cell that are known, and that are numbers."""
     found = ((metric.name, metric.function(view)) for metric in METRICS)
-    return {name: value for name, value in found if value is not None}
+    return {
+        name: value
+        for name, value in found
+        if value is not None and all(map(math.isfinite, (value.low, value.middle, value.high)))
+    }
 
 
 def predicted(cell: Cell) -> dict[str, float]:

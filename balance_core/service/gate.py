@@ -13,7 +13,7 @@ from fastapi import Request  # noqa: TC002 - FastAPI reads the annotation of `ch
 
 from balance_core.errors import BalanceError
 from balance_core.service.auth import Scope
-from balance_core.service.limits import Rate, drain, whole_body
+from balance_core.service.limits import Rate, Room, drain, whole_body
 from balance_core.service.logs import REQUESTS
 from balance_core.service.problems import HttpRefusal, described
 
@@ -87,6 +87,7 @@ class Gate:
         self._metrics = metrics
         self._hosts = frozenset(hosts)
         self._rate = Rate(limits.requests_per_second, limits.burst)
+        self._room = Room(limits.bodies_bytes)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it with what is wrong."""
@@ -101,10 +102,11 @@ class Gate:
         try:
             caller = self._admitted(scope)
             scope.setdefault("state", {}).update(caller=caller, request_id=reply.request_id)
-            body = await self._body(scope, receive)
-            if body is None:
-                return
-            await self._app(scope, _replayed(body, receive), reply)
+            with self._room.part() as take:
+                body = await self._body(scope, receive, take)
+                if body is None:
+                    return
+                await self._app(scope, _replayed(body, receive), reply)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the rest
             failure = error
             if not reply.started:
@@ -148,10 +150,11 @@ class Gate:
             )
         return Caller(f"key {key.key_id}", frozenset(key.scopes))
 
-    async def _body(self, scope: Any, receive: Receive) -> bytes | None:
+    async def _body(self, scope: Any, receive: Receive, take: Callable[[int], None]) -> bytes | None:
         limits = self._limits
         return await whole_body(
             receive,
+            take,
             announced=dict(scope["headers"]).get(b"content-length"),
             max_bytes=limits.bundle_bytes if scope["path"] in _LARGE_PATHS else limits.body_bytes,
             seconds=limits.body_seconds,

@@ -14,7 +14,7 @@ from balance_core.errors import Busy
 from balance_core.service.problems import HttpRefusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 _CLIENTS = 10_000
 """How many clients' rates are remembered; one that was forgotten starts with a full bucket."""
@@ -44,12 +44,41 @@ class Rate:
             raise Busy("these are more requests than one client may send", retry_after=(1 - level) / self._per_second)
 
 
+class Room:
+    """How many bytes of bodies a service holds at a time, all requests together; used by one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[Callable[[int], None]]:
+        """Lend what takes bytes for one request, until it has been answered; raises Busy where none are left."""
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            if size > self._free:
+                raise Busy("the service holds as many bytes of requests as it may", retry_after=1.0)
+            self._free -= size
+            held += size
+
+        try:
+            yield take
+        finally:
+            self._free += held
+
+
 async def whole_body(
-    receive: Callable[[], Awaitable[Any]], *, announced: bytes | None, max_bytes: int, seconds: float
+    receive: Callable[[], Awaitable[Any]],
+    take: Callable[[int], None],
+    *,
+    announced: bytes | None,
+    max_bytes: int,
+    seconds: float,
 ) -> bytes | None:
     """Read a request's body before anything is done with it; None where the client has gone.
 
-    Raises HttpRefusal for one that is larger than allowed, or not there in time.
+    Raises HttpRefusal for one that is larger than allowed, or not there in time, and Busy where there is no room.
     """
     if announced is not None and (not announced.isdigit() or int(announced[:20]) > max_bytes):
         raise _too_large(max_bytes)
@@ -65,6 +94,7 @@ async def whole_body(
                 size += len(part)
                 if size > max_bytes:
                     raise _too_large(max_bytes)
+                take(len(part))
                 parts.append(part)
                 if not message.get("more_body", False):
                     return b"".join(parts)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from balance_core.errors import Rejected
 
-if TYPE_CHECKING:
-    from balance_core.service.receipts import SignedReceipt
-
 MEMORY = 100_000
-"""How many requests are remembered."""
+"""How many requests are remembered, at some hundreds of bytes each."""
 
 
 class Nonces:
-    """The contexts of the latest requests, with the input that each named and the receipt that it got."""
+    """The contexts of the latest requests, with the input that each named and the id of the receipt that it got."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self._memory = memory
-        self._seen: OrderedDict[str, tuple[str, SignedReceipt | None]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[str, str | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def claim(self, context: str, input_sha256: str) -> SignedReceipt | None:
-        """Take a context for an input, and return the receipt that the same request got before.
+    def claim(self, context: str, input_sha256: str) -> str | None:
+        """Take a context for an input, and return the id of the receipt that the same request got before.
 
         Raises Rejected where the context was taken for another input.
         """
@@ -39,11 +35,12 @@ class Nonces:
             raise Rejected("this nonce has named another request", hint="draw 32 fresh random bytes for each request")
         return known[1]
 
-    def settle(self, context: str, signed: SignedReceipt) -> None:
+    def settle(self, context: str, receipt_id: str) -> None:
         """Remember the receipt that a request got."""
         with self._lock:
-            if context in self._seen:
-                self._seen[context] = (signed.receipt.input_sha256, signed)
+            known = self._seen.get(context)
+            if known is not None:
+                self._seen[context] = (known[0], receipt_id)
 
     def release(self, context: str) -> None:
         """Forget a request that got no receipt, so that it leaves no trace."""

@@ -170,7 +170,7 @@ class Provider:
         *,
         proof: ProofMode | None = None,
         nonce: str | None = None,
-        visibility: wire.Visibility = "public",
+        visibility: wire.Visibility | None = None,
         registration: str | None = None,
     ) -> Answer:
         """Answer one input: an array for a model with one input, or arrays by name, of the model's own shapes.

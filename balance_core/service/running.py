@@ -58,6 +58,7 @@ class Running:
     def __init__(self, provider: Provider, registered: Registered) -> None:
         self.provider, self.registered = provider, registered
         self.registration_id = registered.registration.registration_id
+        self._hides_inputs = provider.capabilities.private_input
         self.key = _key(provider.workspace, provider.options.get("key", DEFAULT_KEY), registered.registration)
         options = provider.options
         self.storage = None if options.get("storage", "local") is None else self._new_storage()
@@ -124,7 +125,8 @@ class Running:
         nonce = asked.nonce or os.urandom(32).hex()
         context = context_of(nonce, self.registration_id)
         proof = asked.proof or self.provider.settings.proof
-        earlier = nonces.claim(context, sha256)
+        known = nonces.claim(context, sha256)
+        earlier = self.queue.receipt(known) if known is not None else None
         if earlier is not None and earlier.receipt.proof == proof:
             job = self.queue.job(earlier.receipt.job_id) if earlier.receipt.job_id else None
             return self._given(earlier, job)
@@ -135,7 +137,7 @@ class Running:
                 provider=self.key.public,
                 nonce=nonce,
                 context=context,
-                input_digest=answered.input_digest if asked.visibility == "public" else None,
+                input_digest=None if self._hides_inputs else answered.input_digest,
                 input_sha256=sha256,
                 outputs=answered.outputs,
                 time=now(),
@@ -153,7 +155,7 @@ class Running:
         except BaseException:
             nonces.release(context)
             raise
-        nonces.settle(context, signed)
+        nonces.settle(context, signed.receipt_id)
         return self._given(signed, job)
 
     def _admit(self, asked: wire.Asked) -> None:
@@ -163,10 +165,16 @@ class Running:
                 f"this is served under the registration {self.registration_id}, not {asked.registration}",
                 hint="look the provider's newest registration up on the chain, and rely on that",
             )
-        if asked.visibility == "private" and not self.provider.capabilities.private_input:
+        backend = self.registered.registration.backend
+        if asked.visibility == "private" and not self._hides_inputs:
             raise ConfigError(
-                f"{self.registered.registration.backend} cannot hide inputs: a proof would show them",
+                f"{backend} does not hide inputs under this registration: a proof would show them",
                 hint="ask with balance_visibility=public, or another provider",
+            )
+        if asked.visibility == "public" and self._hides_inputs:
+            raise ConfigError(
+                f"{backend} hides inputs under this registration: a proof does not show them",
+                hint="ask with balance_visibility=private, or leave it out",
             )
 
     def _given(self, signed: SignedReceipt, job: Job | None) -> Answer:

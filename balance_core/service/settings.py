@@ -13,6 +13,7 @@ class ServiceLimits(Settings):
 
     body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest body of a request.")
     bundle_bytes: int = Field(256 * 2**20, ge=1024, description="Largest body of a request that holds a bundle.")
+    bodies_bytes: int = Field(2**30, ge=1024, description="Bytes of bodies held at a time, of all requests together.")
     head_seconds: float = Field(10.0, gt=0, description="Time for a request's line and headers.")
     body_seconds: float = Field(20.0, gt=0, description="Time for a request's body.")
     answer_seconds: float = Field(30.0, gt=0, description="Time for an answer, waiting included.")

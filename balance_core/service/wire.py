@@ -151,8 +151,8 @@ class Asked(Message):
     """Whether the answer is to be proven; by default as the provider's settings say."""
     nonce: Context | None = None
     """32 bytes as hex that the client chose; without them nothing tells a fresh receipt from an old one."""
-    visibility: Visibility = "public"
-    """Whether the statement may hold the input itself."""
+    visibility: Visibility | None = None
+    """Whether a proof may show the input, or must hide it; by default as the registration has it."""
     registration: Digest | None = None
     """The registration that the client relies on; under any other the request is refused."""
 

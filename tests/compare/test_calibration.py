@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balance_core import cli, registry
-from balance_core.compare import calibration
+from balance_core.compare import calibration, trial
 from balance_core.compare.calibration import Calibration, Point, apply, fit, lines
 from balance_core.errors import BalanceError
 from balance_core.provider import EXAMPLE
@@ -100,7 +100,7 @@ def test_a_damaged_calibration_is_none(workspace, damage):
 
 
 def test_a_backend_that_breaks_does_not_stop_the_others(workspace):
-    found = calibration.calibrate(workspace, ["no_such_backend", "integer"], budget=30)
+    found = trial.calibrate(workspace, ["no_such_backend", "integer"], budget=30)
     assert all(isinstance(made, BalanceError) for made in found.values())  # `integer` makes no estimates
     assert not calibration.path(workspace, "integer").exists()
 
@@ -118,10 +118,10 @@ def test_after_a_calibration_a_model_that_it_has_not_seen_costs_about_what_is_ex
     """The benchmark's bar is a median of 30 %; one model on a machine that may be busy is allowed twice that."""
     if backend not in registry.names("backends"):
         pytest.skip(f"{backend} is not installed")
-    fitted = lines(calibration.measured(workspace, backend, budget=300, clock="cpu_seconds", widths=(8, 128)))
+    fitted = lines(trial.measured(workspace, backend, budget=300, clock="cpu_seconds", widths=(8, 128)))
     with np.load(EXAMPLE / "digits.npz") as digits:
-        np.save(tmp_path / "x.npy", digits["x"][: calibration.SAMPLES])
-    point = calibration.run(workspace, backend, EXAMPLE / "mnist_mlp.onnx", tmp_path / "x.npy", clock="cpu_seconds")
+        np.save(tmp_path / "x.npy", digits["x"][: trial.SAMPLES])
+    point = trial.run(workspace, backend, EXAMPLE / "mnist_mlp.onnx", tmp_path / "x.npy", clock="cpu_seconds")
     expected = apply(fitted, point.predicted)
     errors = {name: abs(getattr(expected, name) - cost) / cost for name, cost in point.measured.items()}
     assert median(errors.values()) < 0.6, errors

@@ -12,7 +12,7 @@ from rich.console import Console
 from balance_core import cli
 from balance_core.compare import loading, rows
 from balance_core.compare.metrics import Price
-from balance_core.compare.report import page, plots, terminal, text, view
+from balance_core.compare.report import axes, page, terminal, text, view
 from tests.compare import specimens
 from tests.compare.specimens import cell, unfinished
 
@@ -228,7 +228,7 @@ def test_extreme_figures_break_no_drawing(tmp_path):
 @pytest.mark.parametrize("unit", ["s", "B", "count", "", "gas"])
 def test_axes_have_few_round_ticks(unit):
     for low, high in ((0.001, 0.01), (0.5, 200), (1, 1e9), (3e7, 4e10)):
-        assert len(plots.round_numbers(low, high, unit)) <= 5
+        assert len(axes.round_numbers(low, high, unit)) <= 5
 
 
 def run(*arguments):
@@ -256,6 +256,12 @@ def test_the_command_prints_tables(folder, capsys):
     read = json.loads(capsys.readouterr().out)
     assert any("0.5 EUR" in note for note in read["notes"])
     assert any("cost_per_1000" in row["values"] for row in read["rows"])
+
+
+@pytest.mark.parametrize("price", ["nan", "inf", "1e308"])
+def test_a_price_that_is_no_number_breaks_nothing(price, folder, capsys):
+    assert run(folder, "--json", "--price", price) == (0 if price == "1e308" else 2)
+    capsys.readouterr()
 
 
 def test_damaged_results_are_named_and_the_rest_is_shown(tmp_path, capsys):

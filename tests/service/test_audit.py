@@ -16,7 +16,6 @@ from balance_core.service.audit.file import AuditFile
 from balance_core.service.audit.metrics import Metric
 from tests.service.auditing import Desk, audited, checked, client_of, data_folder, made_set
 
-AUDITS = 300
 SAMPLES, DRAWN, SWAPPED = 20, 6, 1
 
 
@@ -118,7 +117,8 @@ def test_other_measures(desk):
     assert checked(own, own=is_zero).right == 4
 
 
-def test_a_cheater_is_caught_as_often_as_the_formula_says(home):
+@pytest.mark.parametrize("audits", [40, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_cheater_is_caught_as_often_as_the_formula_says(home, audits):
     """Each audit is a whole one: plan, receipts, commitments, draw and proofs, and another provider's folder."""
     assert SWAPPED / SAMPLES == 0.05
     inputs, labels = made_set(SAMPLES)
@@ -127,11 +127,11 @@ def test_a_cheater_is_caught_as_often_as_the_formula_says(home):
     random = np.random.default_rng(7)
     caught = 0
     with client_of(desk) as client:
-        for _ in range(AUDITS):
+        for _ in range(audits):
             desk_swaps[0] = int(random.integers(SAMPLES))
             report = audited(client, inputs, labels, drawn=DRAWN).report
             assert len(report.contradicted) <= SWAPPED
             caught += report.caught
     expected = 1 - comb(SAMPLES - SWAPPED, DRAWN) / comb(SAMPLES, DRAWN)
-    low, high = stats.binom.interval(0.9999, AUDITS, expected)
+    low, high = stats.binom.interval(0.9999, audits, expected)
     assert low <= caught <= high

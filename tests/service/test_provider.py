@@ -97,7 +97,7 @@ def test_what_the_model_does_not_take_is_refused(served, inputs, reason):
 
 def test_a_backend_that_cannot_hide_inputs_says_so(served):
     assert not served.capabilities.private_input
-    with pytest.raises(ConfigError, match="cannot hide inputs"):
+    with pytest.raises(ConfigError, match="does not hide inputs"):
         served.infer(X, visibility="private")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import json
+import socket
 import threading
 import time
 
@@ -144,6 +145,24 @@ class TestRefusals:
         answer = connection.getresponse()
         assert (answer.status, set(json.load(answer))) == (413, {"error", "hint", "type"})
         connection.close()
+
+    def test_more_bytes_than_all_requests_together_may_hold(self, validator):
+        service = ValidatorService(validator)
+        service.limits = service.limits.model_copy(update={"bodies_bytes": 100_000, "bundle_bytes": 95_000})
+        with (
+            served(service) as client,
+            socket.create_connection((client.base_url.host, client.base_url.port)) as slow,
+        ):
+            slow.sendall(
+                b"POST /v1/verify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000\r\n\r\n" + bytes(60_000)
+            )
+            deadline = time.monotonic() + 15
+            while (answer := ask(client, bytes(60_000))).status_code != 429:
+                assert time.monotonic() < deadline
+            self.refused(answer, 429)
+            slow.close()
+            while (answer := ask(client, bytes(60_000))).status_code != 200:
+                assert time.monotonic() < deadline
 
     def test_content_that_nobody_has(self, yard, client):
         address = yard.content(99, "unavailable")

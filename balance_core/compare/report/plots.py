@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from balance_core.compare import pareto, scaling
 from balance_core.compare.report import svg
+from balance_core.compare.report.axes import dress, labels, limits, scale, ticks
 from balance_core.compare.report.numbers import show
 from balance_core.compare.table import unique
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.axis import Axis
-
     from balance_core.compare.metrics import Metric
     from balance_core.compare.table import Row, Table
 
 MARKERS = "osD^vPX*"
 """One for each setting of a backend."""
-_LOG_ROOM = 1.6
-"""How far a logarithmic axis goes past its outermost point."""
 _LABEL = 26
 """Characters of a name in a drawing; the matrix has all of it."""
 _SMALLEST, _LARGEST = 1e-12, 1e18
@@ -57,9 +53,9 @@ class Look:
         markers: dict[str, str] = {}
         names: dict[str, str] = {}
         for backend in table.backends:
-            labels = unique(row.label for row in table.rows if row.backend == backend)
-            markers |= {label: MARKERS[place % len(MARKERS)] for place, label in enumerate(labels)}
-            names |= {label: label if len(labels) > 1 else backend for label in labels}
+            own = unique(row.label for row in table.rows if row.backend == backend)
+            markers |= {label: MARKERS[place % len(MARKERS)] for place, label in enumerate(own)}
+            names |= {label: label if len(own) > 1 else backend for label in own}
         return cls(colours, markers, names)
 
     def name(self, row: Row) -> str:
@@ -88,8 +84,8 @@ def bars(table: Table, metric: Metric, look: Look, name: str) -> Plot | None:
     values = [value for _, _, rows in groups for row in rows if (value := row.get(metric.name))]
     several = len({machine for machine, _, _ in groups}) > 1
     with svg.drawing(5.2, 0.55 + 0.2 * count + 0.26 * len(groups)) as made:
-        axes, place, ticks = made.axes, 0.0, []
-        low, high = _limits(values)
+        axes, place, named = made.axes, 0.0, []
+        low, high = limits(values)
         for machine, model, rows in groups:
             heading = _cut(model) + (f" · {_cut(machine)}" if several else "")
             axes.text(0, -place, heading, transform=axes.get_yaxis_transform(), va="center", weight="bold", size=9)
@@ -105,16 +101,16 @@ def bars(table: Table, metric: Metric, look: Look, name: str) -> Plot | None:
                               solid_capstyle="butt")  # fmt: skip
                 axes.annotate(show(figure.middle, metric.unit), (max(figure.middle, figure.high), -place), (4, 0),
                               textcoords="offset points", va="center", size=8, color=svg.MUTED)  # fmt: skip
-                ticks.append((-place, look.name(row)))
+                named.append((-place, look.name(row)))
                 place += 1
             place += 0.25
         axes.set_xscale("log")
         axes.set_xlim(low, high * 2)
         axes.set_ylim(-place + 0.5, 0.6)
-        axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
+        axes.set_yticks([at for at, _ in named], [label for _, label in named])
         axes.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=svg.INK)
         axes.spines["left"].set_visible(False)
-        _dress(axes.xaxis, metric, low, high * 2)
+        dress(axes.xaxis, metric, low, high * 2)
         better = {"less": "shorter is better", "more": "longer is better"}.get(metric.better, "")
         words = f"{metric.label} of {count} cells, as bars on a logarithmic axis; {better}."
         return Plot(metric.label, f"{better}; logarithmic", svg.write(made, name, metric.label, words))
@@ -141,9 +137,9 @@ def scatter(rows: Sequence[Row], across: Metric, up: Metric, look: Look, name: s
                       fillstyle="full" if place in best else "none", markeredgewidth=1.2,
                       gid=made.name(tip, look.style(row)))  # fmt: skip
         for axis, metric, place in ((axes.xaxis, across, 0), (axes.yaxis, up, 1)):
-            _scale(axis, metric, [point[place] for point in points])
+            scale(axis, metric, [point[place] for point in points])
             axis.set_label_text(metric.label)
-        _labels(made, [look.name(row) for row in rows], points)
+        labels(made, [look.name(row) for row in rows], points)
         words = "; ".join(
             f"{look.name(row)}: {show(x, across.unit)}, {show(y, up.unit)}{' (Pareto front)' if i in best else ''}"
             for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True))
@@ -182,10 +178,10 @@ def growth(family: str, rows: Sequence[Row], metric: Metric, look: Look, name: s
                           textcoords="offset points", color=svg.INK)  # fmt: skip
         drawn = [row for own in series.values() for row in own]
         axes.set_xscale("log")
-        low, high = _limits([row.size or 0 for row in drawn])
+        low, high = limits([row.size or 0 for row in drawn])
         axes.set_xlim(low, high * 1.5)
-        _ticks(axes.xaxis, "count", low, high)
-        _scale(axes.yaxis, metric, [_of(row, metric) for row in drawn])
+        ticks(axes.xaxis, "count", low, high)
+        scale(axes.yaxis, metric, [_of(row, metric) for row in drawn])
         axes.grid(True)
         axes.set_xlabel("multiply-adds of one answer")
         axes.set_ylabel(metric.label)
@@ -201,7 +197,7 @@ def prophecy(table: Table, metric: Metric, look: Look, name: str) -> Plot | None
     if not rows:
         return None
     values = [value for row in rows for value in (row.predicted[metric.name], _of(row, metric))]
-    low, high = _limits(values)
+    low, high = limits(values)
     with svg.drawing(*PANEL) as made:
         axes = made.axes
         axes.plot([low, high], [low, high], color=svg.MUTED, linewidth=1, linestyle=(0, (4, 3)),
@@ -216,8 +212,8 @@ def prophecy(table: Table, metric: Metric, look: Look, name: str) -> Plot | None
         axes.set_yscale("log")
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
-        _ticks(axes.xaxis, metric.unit, low, high)
-        _ticks(axes.yaxis, metric.unit, low, high)
+        ticks(axes.xaxis, metric.unit, low, high)
+        ticks(axes.yaxis, metric.unit, low, high)
         axes.grid(True)
         axes.set_xlabel("predicted")
         axes.set_ylabel("measured")
@@ -240,86 +236,3 @@ def _of(row: Row, metric: Metric) -> float:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
-
-
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return where a logarithmic axis begins and ends, at least a decade apart."""
-    low, high = min(values) / _LOG_ROOM, max(values) * _LOG_ROOM
-    if high / low < 10:
-        middle = math.sqrt(low * high)
-        low, high = middle / math.sqrt(10), middle * math.sqrt(10)
-    return low, high
-
-
-def _scale(axis: Axis, metric: Metric, values: Sequence[float]) -> None:
-    """Give an axis its scale, limits and ticks: linear for shares, logarithmic for all else."""
-    if metric.unit == "share":
-        from matplotlib.ticker import MultipleLocator
-
-        low = min(0.95, max(0.0, math.floor(min(values) * 50 - 0.5) / 50))
-        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if (1 - low) / step <= _MOST_TICKS + 1)
-        axis.set_view_interval(low, 1 + (1 - low) * 0.06, ignore=True)
-        axis.set_major_locator(MultipleLocator(step))
-        axis.set_major_formatter(lambda value, _: f"{value * 100:.4g} %")
-        axis.grid(True)
-        return
-    axes = axis.axes
-    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
-    low, high = _limits(values)
-    axis.set_view_interval(low, high, ignore=True)
-    _dress(axis, metric, low, high)
-
-
-def _dress(axis: Axis, metric: Metric, low: float, high: float) -> None:
-    _ticks(axis, metric.unit, low, high)
-    axis.grid(True)
-
-
-def _ticks(axis: Axis, unit: str, low: float, high: float) -> None:
-    """Set about four ticks at round numbers, named as people read them."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    places = round_numbers(low, high, unit)
-    axis.set_major_locator(FixedLocator(places))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: show(value, unit))
-
-
-_ROUND_SECONDS = tuple(
-    [m * 10.0**e for e in range(-6, 0) for m in (1, 2, 5)]
-    + [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 86400]
-)
-_ROUND_BYTES = tuple(float(m * 2**e) for e in range(0, 50, 10) for m in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
-_ROUND = tuple(m * 10.0**e for e in range(-9, 16) for m in (1, 2, 5))
-_MOST_TICKS = 5
-
-
-def round_numbers(low: float, high: float, unit: str) -> list[float]:
-    """Return at most five round numbers of the unit within a logarithmic axis, none too near to the one before."""
-    known = {"s": _ROUND_SECONDS, "B": _ROUND_BYTES}.get(unit, _ROUND)
-    apart = (high / low) ** (1 / (_MOST_TICKS + 0.5))
-    kept: list[float] = []
-    for number in known:
-        if low <= number <= high and (not kept or number >= kept[-1] * apart):
-            kept.append(number)
-    return kept[:_MOST_TICKS]
-
-
-def _labels(made: svg.Drawing, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
-    """Name each point beside it, to the left in the right half; a name moves up until no other is in its way."""
-    axes = made.axes
-    made.figure.draw_without_rendering()
-    spots, box, unit = axes.transData.transform(points), axes.get_window_extent(), made.figure.dpi / 72
-    taken = [(y, x - 6 * unit, x + 6 * unit) for x, y in spots]
-    for place in sorted(range(len(names)), key=lambda place: spots[place][1]):
-        x, y = spots[place]
-        text, left = names[place], x > box.x0 + box.width * 0.5
-        width = len(text) * 5.2 * unit
-        start = x - 8 * unit - width if left else x + 8 * unit
-        shift = 0.0
-        while any(abs(y + shift * unit - other) < 10 * unit and start < end and begin < start + width
-                  for other, begin, end in taken):  # fmt: skip
-            shift += 2
-        taken.append((y + shift * unit, start, start + width))
-        axes.annotate(text, points[place], (-8 if left else 8, shift), size=8.5, textcoords="offset points",
-                      ha="right" if left else "left", va="center", color=svg.INK)  # fmt: skip

@@ -76,6 +76,8 @@ class Attempt:
         )
         future = self._executor.submit(task, watch=self._see)
         self._executor.prepare("verify", backend)
+        if len(self._leases) > 1:  # then there will be more
+            self._executor.prepare("prove", backend)
         self._follow(future)
         try:
             future.result()

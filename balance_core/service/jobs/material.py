@@ -39,6 +39,11 @@ class Material:
             blobs["opening"] = preparation.opening
         return blobs
 
+    @property
+    def size(self) -> int:
+        """How many bytes a bundle has at least."""
+        return 1 + sum(map(len, self.key.parts.values()))
+
     def bundle(self, proof: bytes) -> Bundle:
         """Return what a stranger checks the proof by."""
         return Bundle(

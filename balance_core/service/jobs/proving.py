@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from balance_core import registry
-from balance_core.errors import BalanceError
+from balance_core.errors import BalanceError, InvalidProof
 from balance_core.service.jobs.attempt import TICK_SECONDS, Attempt
 from balance_core.service.jobs.material import Materials
 from balance_core.service.jobs.publishing import Publisher
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
-_BATCH_SECONDS = 20.0
-"""What one process is given to do, at the pace of those before."""
+_BATCH_SECONDS = 10.0
+"""What one process is given to do, at the pace of those before; a job that is wanted now waits no longer for it."""
+_BATCH_BYTES = 256 * 2**20
+"""What the bundles of one process may take up together."""
 _LOG_BYTES = 4 * 2**20
 _log = logging.getLogger(__name__)
 
@@ -70,20 +73,24 @@ class Prover:
         pace = self._pace.get(leases[0].registration_id)
         if pace is None:
             return 1
-        return max(1, min(len(leases), int(_BATCH_SECONDS / max(pace, 1e-3))))
+        with contextlib.suppress(BalanceError):
+            size = self._materials.of(leases[0].registration_id).size
+            return max(1, min(len(leases), int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size))
+        return 1
 
-    def work(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop) -> None:
-        """Prove and publish jobs of one registration; each ends as done, failed, released or lost."""
+    def prove(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop) -> Callable[[], None]:
+        """Prove jobs of one registration, and return what checks and publishes the proofs.
+
+        So the next ones can be proven meanwhile. Each job ends as done, failed, released or lost.
+        """
         if leases[0].bundle is not None:
-            for lease in leases:
-                self._publisher.submit(lease)
-            return
+            return partial(self._submit, leases)
         try:
             material = self._materials.of(leases[0].registration_id)
         except BalanceError as error:
             for lease in leases:
-                lease.failed(error.message)
-            return
+                lease.failed(f"{type(error).__name__}: {error}")
+            return partial(self._submit, ())
         self._trim_logs()
         seconds = leases[0].seconds or self._seconds
         limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
@@ -92,8 +99,11 @@ class Prover:
         self._learn(leases[0].registration_id, attempt)
         proven = self._bundles(leases, attempt.made, material)
         attempt.settle_rest(memory.total)
-        if proven:
-            self._check_and_publish(proven, material, limits, stop)
+        return partial(self._check_and_publish, proven, material, limits, stop)
+
+    def _submit(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            self._publisher.submit(lease)
 
     def _learn(self, registration_id: str, attempt: Attempt) -> None:
         if attempt.pace is not None:
@@ -114,6 +124,8 @@ class Prover:
     def _check_and_publish(
         self, proven: Sequence[tuple[Lease, Bundle]], material: Material, limits: Limits, stop: Stop
     ) -> None:
+        if not proven:
+            return
         try:
             said = self._verify(proven, material, limits, stop)
         except (BalanceError, RuntimeError) as error:
@@ -131,7 +143,7 @@ class Prover:
                 statement = matching(lease.receipt.receipt, Verified.from_value(word["verified"]))
             except BalanceError as error:
                 _log.error("job %s was not published: %s", lease.job_id, error)
-                lease.failed(f"not published: {error}", retry=False)
+                lease.failed(f"not published: {error}", retry=not isinstance(error, InvalidProof))
             else:
                 self._publisher.publish(lease, statement, bundle)
 
@@ -154,7 +166,6 @@ class Prover:
                 limits=limits,
             )
             future = self._executor.submit(task)
-            self._executor.prepare("prove", backend)
             while not wait([future], TICK_SECONDS).done:
                 if stop.now.is_set():
                     future.cancel()

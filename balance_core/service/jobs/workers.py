@@ -8,6 +8,8 @@ import os
 import platform
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from balance_core import measure
@@ -16,7 +18,7 @@ from balance_core.service.jobs.attempt import Stop
 from balance_core.service.jobs.leases import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from balance_core.service.jobs.leases import Lease
@@ -100,23 +102,29 @@ class Workers:
             return tuple(self._active)
 
     def _run(self) -> None:
-        while not self._stop.soon.is_set():
-            try:
-                leases, memory = self._take()
-            except BalanceError as error:
-                _log.warning("no job could be leased: %s", error)
-                self._stop.soon.wait(_REST_SECONDS)
-                continue
-            if not leases:
-                self._queue.wait(self._poll_seconds)
-                continue
-            try:
-                self._work(leases, memory)
-            finally:
-                with self._lock:
-                    self._reserved -= max(lease.memory_bytes for lease in leases)
-                    for lease in leases:
-                        self._active.pop(lease.job_id, None)
+        """Prove jobs, and have those before checked and published meanwhile."""
+        before: Future[None] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="publish") as publishing:
+            while not self._stop.soon.is_set():
+                leases, memory = self._next()
+                if not leases:
+                    continue
+                publish = self._prove(leases, memory)
+                if before is not None:
+                    before.result()
+                before = publishing.submit(self._publish, publish, leases)
+
+    def _next(self) -> tuple[list[Lease], Memory]:
+        """Lease jobs; without any, return after a while or when there is news."""
+        try:
+            leases, memory = self._take()
+        except BalanceError as error:
+            _log.warning("no job could be leased: %s", error)
+            self._stop.soon.wait(_REST_SECONDS)
+            return [], Memory(0, 0)
+        if not leases:
+            self._queue.wait(self._poll_seconds)
+        return leases, memory
 
     def _take(self) -> tuple[list[Lease], Memory]:
         """Lease what fits the memory that is free; a proof may use all that was free when it began."""
@@ -132,14 +140,24 @@ class Workers:
             self._active.update((lease.job_id, lease) for lease in leases[:portion])
             return leases[:portion], memory
 
-    def _work(self, leases: Sequence[Lease], memory: Memory) -> None:
+    def _prove(self, leases: Sequence[Lease], memory: Memory) -> Callable[[], None]:
         try:
-            self._prover.work(leases, memory=memory, stop=self._stop)
+            return self._prover.prove(leases, memory=memory, stop=self._stop)
         except Exception as error:  # noqa: BLE001 - the thread goes on with other jobs
-            _log.exception("proving failed in a way that nobody foresaw")
-            for lease in leases:
-                with contextlib.suppress(BalanceError):  # the lease then ends by itself
-                    lease.failed(f"{type(error).__name__}: {error}")
+            return partial(_give_back, leases, error)
+        finally:
+            with self._lock:
+                self._reserved -= max(lease.memory_bytes for lease in leases)
+
+    def _publish(self, publish: Callable[[], None], leases: Sequence[Lease]) -> None:
+        try:
+            publish()
+        except Exception as error:  # noqa: BLE001 - the same
+            _give_back(leases, error)
+        finally:
+            with self._lock:
+                for lease in leases:
+                    self._active.pop(lease.job_id, None)
 
     def _beat(self) -> None:
         """Hold the leases, notice those that are lost, and keep the queue clean."""
@@ -159,3 +177,11 @@ class Workers:
                     self._queue.sweep()
             except BalanceError as error:
                 _log.warning("the queue did not answer: %s", error)
+
+
+def _give_back(leases: Sequence[Lease], error: Exception) -> None:
+    """Give jobs back after what nobody foresaw."""
+    _log.error("proving failed in a way that nobody foresaw", exc_info=error)
+    for lease in leases:
+        with contextlib.suppress(BalanceError):  # the lease then ends by itself
+            lease.failed(f"{type(error).__name__}: {error}")

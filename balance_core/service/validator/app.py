@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from balance_core.service.validator.validator import Validator
 
 MAX_CONNECTIONS = 64
-"""Open connections: each may hold a bundle in memory while it comes in."""
 ProofPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="The proof's id on the chain.")]
 
 
@@ -40,6 +39,7 @@ class ValidatorService:
         self.limits = ServiceLimits(
             bundle_bytes=settings.max_bundle_bytes,
             body_bytes=4096,
+            bodies_bytes=4 * settings.max_bundle_bytes,
             connections=MAX_CONNECTIONS,
             requests_per_second=50,
             burst=100,

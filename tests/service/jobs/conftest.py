@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 
 from balance_core.records import Tensor
+from balance_core.service.jobs import JobQueue, Order, Terms
 from balance_core.service.receipts import AnswerReceipt, context_of, job_id_of, now, request_sha256, sign_receipt
 from balance_core.signing import SigningKey
-
-pytest.importorskip("sqlalchemy", reason="the extra `service` is not installed")
-
-from balance_core.service.jobs import JobQueue, Order, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

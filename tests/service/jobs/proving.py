@@ -40,6 +40,9 @@ class OddBackend(IntegerBackend):
     api_version = 1
     name = "odd"
 
+    def make_verifier(self):
+        return OddVerifier()
+
     def prove_integers(self, circuit, opening, integer, requests, job):
         home = Path(os.environ["BALANCE_HOME"])
         behave = json.loads((home / "behave").read_text()) if (home / "behave").exists() else {}
