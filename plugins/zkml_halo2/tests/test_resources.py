@@ -28,8 +28,8 @@ def small(tmp_path):
     model = random_model(11)
     structure, values = encode_structure(model), encode_weights(model)
     string = tmp_path / "string"
-    halves.make_test_srs(halves.plan(structure, weights="public").k, string)
-    key, _ = halves.setup(structure, string, values=values)
+    halves.make_test_srs(halves.plan(structure, {"weights": "public", "inputs": "public"}).k, string)
+    key, _ = halves.setup(structure, string, {"weights": "public", "inputs": "public"}, values=values)
     return {
         "arguments": (structure, values, key, string),
         "opening": None,
@@ -76,10 +76,13 @@ def test_check_says_which_circuit_the_setup_makes(name, weights, tmp_path):
         batch = as_batch({model.inputs[0].name: arrays["x"][:40]}, model.inputs)
     integer = calibrate(model.proto(), batch).model
     structure = encode_structure(integer)
-    plan = halves.plan(structure, weights=weights)
+    secrets = {"weights": weights, "inputs": "public"}
+    plan = halves.plan(structure, secrets)
     string = tmp_path / "string"
     halves.make_test_srs(plan.k, string)
-    key, facts = halves.setup(structure, string, values=encode_weights(integer) if weights == "public" else None)
+    key, facts = halves.setup(
+        structure, string, secrets, values=encode_weights(integer) if weights == "public" else None
+    )
     k, private, whole, lanes, taps, tables = shape_of(key)
     assert (k, private) == (plan.k, weights == "private")
     assert facts == {"lanes": lanes, "taps": taps, "tables": tables}
@@ -88,7 +91,7 @@ def test_check_says_which_circuit_the_setup_makes(name, weights, tmp_path):
     late = 7 + 3 * lanes + tables - 1 + whole
     fixed = 19 + 3 * tables + (lanes if private else 0)
     assert plan.columns == early + late + fixed + lanes * taps
-    cells = balance_zkml_prover.read_cells(structure, {"weights": weights})
+    cells = balance_zkml_prover.read_cells(structure, secrets)
     assert max(row for _, _, row in cells) < plan.rows <= 2**k - 8
     assert 0 < plan.seconds < 60
     assert 2**20 < plan.memory_bytes < 2**30
