@@ -142,7 +142,12 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         request = requests[0]
         string = self._string(circuit, job)
         secret = opening.blobs.get(OPENING_BLOB)
-        job.progress(f"proving 2^{circuit.facts[LOG_ROWS]} rows")
+        rows = f"2^{circuit.facts[LOG_ROWS]} rows"
+
+        def watch(phase: str) -> None:
+            doing, done = native.PHASES[phase]
+            job.progress(f"{doing} of {rows}" if phase == "layout" else doing, done)
+
         return native.prove(
             structure_bytes(integer),
             encode_weights(integer),
@@ -152,6 +157,7 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
             context=request.context,
             inputs=[array.reshape(-1).tolist() for array in request.inputs],
             blind=request.blind,
+            watch=watch,
         )
 
     @override

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core.errors import ConfigError, InvalidProof, StageOutOfMemory, ToolFailed, ToolNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 PROVER = "balance_zkml_prover"
@@ -24,6 +24,16 @@ MAX_KEY_BYTES = 2**26
 """Largest native part of a key, which is a few kilobytes."""
 MAX_PROOF_BYTES = 2**26
 """Largest proof: some kilobytes, and up to 32 bytes for each public value."""
+PHASES = {
+    "layout": ("laying the circuit out", 0.0),
+    "witness": ("computing the witness", 0.04),
+    "key": ("making the proving key", 0.06),
+    "commit": ("committing", 0.15),
+    "quotient": ("computing the quotient", 0.5),
+    "open": ("opening the commitments", 0.85),
+    "verify": ("verifying", 0.97),
+}
+"""The parts of a proof in their order: what each does, and about how much of the work is done when it begins."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,16 @@ def prove(
     context: bytes,
     inputs: Sequence[Sequence[int]],
     blind: bytes | None = None,
+    watch: Callable[[str], None] | None = None,
 ) -> bytes:
     """Prove the answer to one request; the opening is that of `commit`, or None for public weights.
 
-    Private inputs need 32 secret bytes that blind them.
+    Private inputs need 32 secret bytes that blind them. `watch` is called with each of PHASES as it begins, and what
+    it raises ends the work.
     """
     given = [list(map(int, each)) for each in inputs]
     with _stage_errors("prove"):
-        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given, blind))
+        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given, blind, watch))
 
 
 def verify(key: bytes, commitment: tuple[bytes, bytes] | None, proof: bytes) -> Verified:

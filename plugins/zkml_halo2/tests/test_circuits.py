@@ -33,6 +33,12 @@ def test_random_models_satisfy_their_circuits(seed):
     satisfied(model, batch, seed % 3, "private" if seed % 2 else "public", "private")
 
 
+@pytest.mark.parametrize("seed", [1857, 3819, 3885])
+def test_constants_that_meet_in_one_lane_are_added_up(seed):
+    model = random_model(seed, nodes=6 + seed % 20)
+    satisfied(model, random_inputs(model, seed, 3), seed % 3, "private")
+
+
 @pytest.mark.soak
 def test_thousands_of_random_models_satisfy_their_circuits():
     for seed in range(5_000):

@@ -135,8 +135,8 @@ pub enum Fill {
     Loose,
     /// v = d q + r; a is q's entry. With two remainder limbs the second, from this bit up, is in the next row.
     Table { divisor: i64, split: Option<u32> },
-    /// v = d (2^digits h + l) + r; q = h, a = side of h; in the next row q = l + 2^digits a, a is its entry.
-    Window { divisor: i64, digits: u32, split: Option<u32> },
+    /// v = d (2^digits h + l) + r; q = h, a = side of h; in the next row r = l, q = l + 2^digits side, a is q's entry.
+    Window { divisor: i64, digits: u32 },
     /// v in limbs of these bits, at `limb_places`. With `rest`, what is left goes into a.
     Limbs { bits: Vec<u32>, rest: bool },
     /// a is given, and equals such limbs.

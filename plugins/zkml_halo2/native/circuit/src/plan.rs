@@ -1,7 +1,7 @@
 //! Which shape: the cheapest by a model of what proving costs.
 //!
-//! The constants are CPU milliseconds of halo2-axiom's primitives (with assembly, bn256) on an x86-64 core, measured by
-//! `benchmarks/zkml.py --primitives`; what matters for the choice is their proportion.
+//! The constants are CPU milliseconds of the prover's primitives (with assembly, bn256) on an x86-64 core;
+//! `benchmarks/zkml.py` prints how far what they predict is from what was measured.
 
 use balance_zkml_model::Model;
 use rayon::prelude::*;
@@ -15,10 +15,13 @@ use crate::weights::digits_of;
 use crate::Error;
 
 /// Multi-scalar multiplication of full-size and of small scalars, and one Fourier transform, at 2^10 rows and up.
-const FULL: [f64; 8] = [10.0, 18.0, 32.0, 44.0, 78.0, 145.0, 265.0, 513.0];
-const SMALL: [f64; 8] = [1.2, 1.7, 3.2, 11.0, 15.0, 27.0, 48.0, 75.0];
+const FULL: [f64; 8] = [6.1, 11.5, 20.0, 38.7, 70.0, 132.0, 255.0, 490.0];
+const SMALL: [f64; 8] = [1.0, 1.5, 2.2, 3.4, 6.3, 11.3, 21.0, 40.0];
 const FOURIER: [f64; 8] = [0.36, 0.68, 1.2, 2.5, 5.0, 11.0, 23.0, 49.0];
 const FIRST: u32 = 10;
+
+/// Bits of a public value above which its table is worth doing without.
+const WIDE: u32 = 10;
 
 /// How many shapes are tried side by side.
 const TOGETHER: usize = 4;
@@ -67,22 +70,31 @@ impl Shape {
         }
     }
 
-    /// CPU seconds of a proof, on the machine of the constants.
+    /// CPU seconds of a proof, on the machine of the constants, if all rows are used.
     pub fn seconds(&self) -> f64 {
-        let c = self.counts();
-        let (full, small, fourier) = (at(&FULL, self.k), at(&SMALL, self.k), at(&FOURIER, self.k));
-        let advice = c.small + c.full;
-        let commits = full * (c.full + c.copied + 5) as f64 + small * c.small as f64;
-        let cosets = 2 * (advice + c.fixed + 3 + 2 * c.copied + 1) + advice + c.copied;
-        (commits + fourier * cosets as f64) * 1.15 / 1000.0
+        self.seconds_of(1.0)
     }
 
-    /// Bytes that a proof takes at its peak: keys, advice, and what the quotient is computed from.
+    /// The same if only this share of the rows is used.
+    fn seconds_of(&self, used: f64) -> f64 {
+        let c = self.counts();
+        let (full, small, fourier) = (at(&FULL, self.k), at(&SMALL, self.k), at(&FOURIER, self.k));
+        // Sums of points cost what is large and different in a column: of runs' sums, which are mostly single values,
+        // of reciprocals, which repeat, and of running products, which stand still where nothing is copied, some part.
+        let once = 6.0 + if self.whole { 0.5 } else { 0.0 };
+        let repeated = 1.5 * self.lanes as f64 + 0.7 * (self.tables - 1 + c.copied) as f64;
+        let commits = full * ((once + repeated) * (0.35 + 0.65 * used) + 6.0) + small * c.small as f64;
+        let advice = c.small + c.full;
+        let cosets = 2 * (advice + c.fixed + 3 + 2 * c.copied + 1) + advice + 2 * c.copied + c.fixed + 3;
+        0.015 + (commits + fourier * cosets as f64) * 1.05 / 1000.0
+    }
+
+    /// Bytes that a proof takes at its peak, in a process of its own: keys, advice, and what the quotient is computed from.
     pub fn bytes(&self) -> u64 {
         let c = self.counts();
         let column = 32u64 << self.k;
         let polynomials = 2 * (c.fixed + c.copied) + 3 * (c.small + c.full + c.copied) + 2 * 4 + 8;
-        12_000_000 + column * polynomials as u64 + (64u64 << self.k) * 2
+        20_000_000 + column * polynomials as u64 / 10 * 13 + (64u64 << self.k) * 3
     }
 }
 
@@ -91,6 +103,14 @@ impl Shape {
 pub struct Plan {
     pub layout: Layout,
     pub limits: Limits,
+}
+
+impl Plan {
+    /// CPU seconds of a proof, on the machine of the constants.
+    pub fn seconds(&self) -> f64 {
+        let shape = &self.layout.shape;
+        shape.seconds_of(self.layout.height() as f64 / shape.rows() as f64)
+    }
 }
 
 /// Returns the cheapest layout; `k` fixes the number of rows.
@@ -111,6 +131,11 @@ pub fn plan(model: &Model, secret: Secret, k: Option<u32>) -> Result<Plan, Error
         let mut candidates: Vec<(Shape, &Limits, &Steps)> = lowered
             .iter()
             .flat_map(|(limits, steps)| candidates(k, secret).into_iter().map(move |shape| (shape, limits, steps)))
+            // Public values side by side are looked up in a table of their own: wide ones may do better one below the other.
+            .flat_map(|(shape, limits, steps)| {
+                let apart = (steps.public_bits() > WIDE).then_some(1);
+                [Some(0), apart].into_iter().flatten().map(move |packed| (Shape { packed, ..shape }, limits, steps))
+            })
             .collect();
         candidates.sort_by(|x, y| x.0.seconds().total_cmp(&y.0.seconds()));
         // A few at a time, always the same, so that the choice depends on nothing but the model.
@@ -171,7 +196,10 @@ fn candidates(k: u32, secret: Secret) -> Vec<Shape> {
 /// The layout of these rows and lanes with the fewest columns, unless it costs more than `enough`.
 fn narrowest(model: &Model, steps: &Steps, shape: Shape, limits: Limits, enough: f64) -> Result<Option<Plan>, Error> {
     let digits = |node: u32| digits_of(model, node);
-    let packed = steps.public_bits().min(240 / shape.lanes as u32).max(1);
+    let packed = match shape.packed {
+        0 => steps.public_bits().min(240 / shape.lanes as u32).max(1),
+        bits => bits,
+    };
     let affordable = TAPS.partition_point(|&taps| Shape { taps, ..shape }.seconds() < enough);
     let attempt = |taps| place(steps, Shape { taps, tables: MOST_TABLES, packed, ..shape }, limits, &digits);
     let (mut low, mut high) = (0, affordable);

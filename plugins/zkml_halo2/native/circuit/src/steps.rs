@@ -161,10 +161,10 @@ pub enum Part {
     Taps { run: Run, taps: Vec<Tap> },
     /// The product of two runs, added to an output channel; exponents add up to a position's row.
     Product { left: Run, right: Run, out: u32 },
-    /// One coefficient for each output channel, added at all positions.
-    Bias { coefficients: Vec<Coefficient> },
-    /// Single coefficients: output channel, position, coefficient.
-    Single { coefficients: Vec<(u32, u32, Coefficient)> },
+    /// One coefficient for each output channel, times a factor, added at all positions.
+    Bias { coefficients: Vec<Coefficient>, factor: i64 },
+    /// Single coefficients, times a factor: output channel, position, coefficient.
+    Single { coefficients: Vec<(u32, u32, Coefficient)>, factor: i64 },
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -222,17 +222,18 @@ impl Filling<'_> {
                 self.q[lane][at] = v / divisor;
                 self.a[lane][at] = self.entry(at, v / divisor)?;
             }
-            Fill::Window { divisor, digits, split } => {
+            Fill::Window { divisor, digits } => {
                 if v < 0 {
                     return Err(negative());
                 }
-                self.remainder(row, lane, v % divisor, *split);
+                self.remainder(row, lane, v % divisor, None);
                 let quotient = v / divisor;
                 let (high, low) = (quotient >> digits, quotient & ((1 << digits) - 1));
                 let side = self.entry(row, high)?;
                 self.q[lane][row] = high;
                 self.a[lane][row] = side;
                 let taken = low + (side << digits);
+                self.r[lane][row + 1] = low;
                 self.q[lane][row + 1] = taken;
                 self.a[lane][row + 1] = self.entry(row + 1, taken)?;
             }

@@ -11,14 +11,14 @@ use balance_zkml_verifier::verify::{Commitment, Given, OF_REGISTRATION, PROVIDER
 use balance_zkml_verifier::{verify, Error};
 use ff::{Field, PrimeField};
 use group::Curve;
-use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
+use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::poly::commitment::{Blind, Params};
-use halo2_axiom::poly::kzg::commitment::ParamsKZG;
 use halo2_axiom::poly::EvaluationDomain;
 use rand::rngs::OsRng;
 
-use crate::keys::{layout_of, model_and_weights, read_params};
+use crate::keys::{layout_of, model_and_weights};
 use crate::prove::{proof_bytes, Linked};
+use crate::string::Powers;
 
 type Domain = EvaluationDomain<Fr>;
 
@@ -51,7 +51,7 @@ impl Opening {
     }
 
     /// The commitments that it opens.
-    pub fn points(&self, params: &ParamsKZG<Bn256>, domain: &Domain, columns: &[Vec<u64>]) -> Vec<G1Affine> {
+    pub fn points(&self, params: &Powers, domain: &Domain, columns: &[Vec<u64>]) -> Vec<G1Affine> {
         let n = params.n() as usize;
         let committed = |(column, blinds): (&Vec<u64>, &Vec<Fr>)| {
             let mut polynomial = domain.empty_lagrange();
@@ -78,7 +78,7 @@ pub fn commit(
     let registered =
         key.registered.as_ref().ok_or_else(|| Error::new("the weights are public: nothing to commit to"))?;
     let layout = layout_of(&model, &key)?;
-    let params = read_params(srs, key.shape.k)?;
+    let params = Powers::read(srs, key.shape.k)?;
     let columns = weights::columns(&layout, &weights)?;
     let opening = Opening::random(columns.len());
     let points = opening.points(&params, registered.key.get_domain(), &columns);

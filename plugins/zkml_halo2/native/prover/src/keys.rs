@@ -1,6 +1,5 @@
 //! Plans and verifying keys.
 
-use std::io::Read;
 use std::path::Path;
 
 use balance_zkml_circuit::registration::{Digits, RegistrationCircuit};
@@ -10,11 +9,11 @@ use balance_zkml_verifier::key::{Key, Registered, BLINDED};
 use balance_zkml_verifier::Error;
 use ff::Field;
 use group::Curve;
-use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
+use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::plonk::{keygen_vk_custom, VerifyingKey};
-use halo2_axiom::poly::commitment::{Blind, Params, ParamsProver};
-use halo2_axiom::poly::kzg::commitment::ParamsKZG;
-use halo2_axiom::SerdeFormat;
+use halo2_axiom::poly::commitment::{Blind, Params};
+
+use crate::string::Powers;
 
 pub type Weights = Vec<Option<Vec<i64>>>;
 
@@ -43,34 +42,13 @@ pub fn plan_of(structure: &[u8], options: &Options) -> Result<Plan, Error> {
     Ok(plan(&model, options.secret, options.k)?)
 }
 
-/// Reads a reference string that its store has checked: 2^k powers, and no more.
-pub fn read_params(path: &Path, k: u32) -> Result<ParamsKZG<Bn256>, Error> {
-    let failed = |error: std::io::Error| Error(format!("the reference string cannot be read: {error}"));
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
-    let size = 4 + (2usize << k) * 64 + 256;
-    if bytes.len() != size || bytes[..4] != k.to_le_bytes() {
-        return Err(Error(format!("the reference string is not one of 2^{k} powers")));
-    }
-    ParamsKZG::read_custom(&mut &bytes[..], SerdeFormat::RawBytesUnchecked).map_err(failed)
-}
-
-/// The string cut to its first power.
-fn cut(params: &ParamsKZG<Bn256>) -> Result<Vec<u8>, Error> {
-    let g = params.get_g()[0];
-    let one = params.from_parts(0, vec![g], Some(vec![g]), params.g2(), params.s_g2());
-    let mut bytes = Vec::new();
-    one.write_custom(&mut bytes, SerdeFormat::RawBytes).map_err(|error| Error(error.to_string()))?;
-    Ok(bytes)
-}
-
 /// The layout that a key was made of, made again.
 pub fn layout_of(model: &Model, key: &Key) -> Result<Layout, Error> {
     let steps = lower(model, key.limits, key.shape.hidden)?;
     Ok(place(&steps, key.shape, key.limits, &|node| digits_of(model, node))?)
 }
 
-fn keygen<C>(params: &ParamsKZG<Bn256>, circuit: &C) -> Result<VerifyingKey<G1Affine>, Error>
+fn keygen<C>(params: &Powers, circuit: &C) -> Result<VerifyingKey<G1Affine>, Error>
 where
     C: halo2_axiom::plonk::Circuit<Fr>,
 {
@@ -84,7 +62,7 @@ pub fn setup(structure: &[u8], srs: &Path, options: &Options) -> Result<Key, Err
     }
     let (model, weights) = model_and_weights(structure, options.values)?;
     let Plan { layout, limits } = plan(&model, options.secret, options.k)?;
-    let params = read_params(srs, layout.shape.k)?;
+    let params = Powers::read(srs, layout.shape.k)?;
     let main = keygen(&params, &ModelCircuit { layout: &layout, weights: &weights, witness: None })?;
     let registered = if layout.shape.private {
         let digits = Digits::of(&model, &layout);
@@ -109,7 +87,7 @@ pub fn setup(structure: &[u8], srs: &Path, options: &Options) -> Result<Key, Err
         shape: layout.shape,
         limits,
         structure_digest: structure_digest(structure),
-        cut: cut(&params)?,
+        cut: params.cut()?,
         public_rows: layout.public_rows,
         inputs: layout.inputs,
         outputs: layout.outputs,

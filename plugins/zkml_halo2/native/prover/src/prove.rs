@@ -9,17 +9,16 @@ use balance_zkml_verifier::statement::{bind, Statement, CONTEXT_BYTES};
 use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER};
 use balance_zkml_verifier::{link, verify, Error};
 use ff::Field;
-use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
+use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::plonk::{create_proof, keygen_pk, Circuit, VerifyingKey};
-use halo2_axiom::poly::kzg::commitment::{KZGCommitmentScheme, ParamsKZG};
-use halo2_axiom::poly::kzg::multiopen::ProverSHPLONK;
 use halo2_axiom::transcript::{Blake2bWrite, Challenge255, Transcript, TranscriptWriterBuffer};
 use rand::rngs::OsRng;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use crate::commit::Opening;
-use crate::keys::{layout_of, model_and_weights, read_params};
+use crate::keys::{layout_of, model_and_weights};
+use crate::string::{Opener, Phase, Powers, Scheme, Watch};
 
 type Write = Blake2bWrite<Vec<u8>, G1Affine, Challenge255<G1Affine>>;
 
@@ -32,7 +31,7 @@ pub struct Linked<'a> {
 
 /// A proof in one transcript: what it is about, the points that it is linked to, halo2's proof, the link.
 pub fn proof_bytes<C: Circuit<Fr>>(
-    params: &ParamsKZG<Bn256>,
+    params: &Powers,
     key: &VerifyingKey<G1Affine>,
     empty: &C,
     circuit: C,
@@ -41,6 +40,7 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     linked: &Linked,
 ) -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| Error(error.to_string());
+    params.begin(Phase::Key);
     let proving =
         keygen_pk(params, key.clone(), empty).map_err(|error| Error(format!("halo2 makes no key: {error:?}")))?;
     // One seed from the operating system, so that the blinding of the weight columns can be drawn again below.
@@ -53,15 +53,8 @@ pub fn proof_bytes<C: Circuit<Fr>>(
     for point in &linked.points {
         transcript.common_point(*point).map_err(failed)?;
     }
-    create_proof::<KZGCommitmentScheme<Bn256>, ProverSHPLONK<'_, Bn256>, _, _, _, _>(
-        params,
-        &proving,
-        &[circuit],
-        &[public],
-        random,
-        &mut transcript,
-    )
-    .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
+    create_proof::<Scheme, Opener<'_>, _, _, _, _>(params, &proving, &[circuit], &[public], random, &mut transcript)
+        .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
     if !linked.points.is_empty() {
         // halo2 draws the blinding rows of its first phase column by column, and the linked columns are its first.
         let differences: Vec<Vec<Fr>> = linked
@@ -76,7 +69,7 @@ pub fn proof_bytes<C: Circuit<Fr>>(
 }
 
 /// Proves the answer to inputs (in the order of the model), hidden behind a commitment if there is something to blind it
-/// with; what it returns was verified.
+/// with; what it returns was verified. `watch` is told of each part of the work as it begins.
 #[allow(clippy::too_many_arguments)]
 pub fn prove(
     structure: &[u8],
@@ -87,11 +80,14 @@ pub fn prove(
     context: [u8; CONTEXT_BYTES],
     inputs: &[Vec<i64>],
     blind: Option<&[u8; BLIND_BYTES]>,
+    watch: Watch,
 ) -> Result<Vec<u8>, Error> {
+    watch(Phase::Layout);
     let (model, weights) = model_and_weights(structure, Some(values))?;
     let key = Key::decode(key_bytes)?;
     let layout = layout_of(&model, &key)?;
-    let params = read_params(srs, key.shape.k)?;
+    let params = Powers::read(srs, key.shape.k)?.watched(watch);
+    params.begin(Phase::Witness);
     let witness = witness::fill(&layout, &weights, inputs)?;
     let public = public_column(&layout, inputs, &witness.outputs)?;
     let mut statement = Statement { context, inputs: vec![], hidden: vec![], outputs: witness.outputs.clone() };
@@ -126,6 +122,7 @@ pub fn prove(
         |transcript| bind(transcript, OF_ANSWER, &bound(key_bytes, given, &context)),
         &linked,
     )?;
+    params.begin(Phase::Verify);
     let mut proof = statement.encode(key.public_inputs(), &key.outputs);
     proof.extend_from_slice(&halo2);
     let stated = verify::proof(&key, key_bytes, given, &proof)?;

@@ -1,7 +1,8 @@
 //! The module `balance_zkml_prover`.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use balance_zkml_circuit::plan::LARGEST;
 use balance_zkml_circuit::Secret;
@@ -13,7 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::{keys, Error, Opening, Options};
+use crate::{keys, unwatched, Error, Opening, Options, Watch};
 
 /// Runs without the interpreter's lock; a panic becomes an error.
 fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
@@ -47,7 +48,8 @@ fn options_of<'a>(options: &Bound<'_, PyDict>, values: Option<&'a [u8]>) -> PyRe
 #[pyfunction]
 fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let options = options_of(options, None)?;
-    let layout = guarded(py, || Ok(keys::plan_of(structure, &options)?.layout))?;
+    let plan = guarded(py, || keys::plan_of(structure, &options))?;
+    let layout = &plan.layout;
     let counts = layout.shape.counts();
     let dict = PyDict::new(py);
     dict.set_item("k", layout.shape.k)?;
@@ -58,7 +60,7 @@ fn plan<'py>(py: Python<'py>, structure: &[u8], options: &Bound<'py, PyDict>) ->
     dict.set_item("taps", layout.shape.taps)?;
     dict.set_item("rows", layout.height())?;
     dict.set_item("table_entries", layout.tables.outs.len())?;
-    dict.set_item("seconds", layout.shape.seconds())?;
+    dict.set_item("seconds", plan.seconds())?;
     dict.set_item("memory", layout.shape.bytes())?;
     Ok(dict)
 }
@@ -127,9 +129,24 @@ fn opened(secret: &[u8]) -> Result<(Given<'_>, &[u8]), Error> {
     Ok((Given { bytes, provider }, blinding))
 }
 
-/// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones.
+/// A watch that calls a function with the name of each part of the work, and stops the work where that raises.
+fn watching(function: PyObject, raised: Arc<Mutex<Option<PyErr>>>) -> Watch {
+    Arc::new(move |phase| {
+        let called = Python::with_gil(|py| function.call1(py, (phase.name(),)));
+        if let Err(error) = called {
+            if let Ok(mut raised) = raised.lock() {
+                *raised = Some(error);
+            }
+            // what halo2 calls in between returns no errors
+            resume_unwind(Box::new("stopped"));
+        }
+    })
+}
+
+/// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones,
+/// `watch` is called with the name of each part of the work as it begins, and what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, blind=None))]
+#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, blind=None, watch=None))]
 #[allow(clippy::too_many_arguments)]
 fn prove<'py>(
     py: Python<'py>,
@@ -141,15 +158,22 @@ fn prove<'py>(
     context: &[u8],
     inputs: Vec<Vec<i64>>,
     blind: Option<Vec<u8>>,
+    watch: Option<PyObject>,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let raised = Arc::new(Mutex::new(None));
+    let watch = watch.map_or_else(unwatched, |function| watching(function, raised.clone()));
     let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
     let blind: Option<[u8; BLIND_BYTES]> = blind
         .map(|blind| blind.try_into().map_err(|_| PyValueError::new_err("what blinds inputs has 32 bytes")))
         .transpose()?;
     let proof = guarded(py, || {
         let committed = opening.map(opened).transpose()?;
-        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, blind.as_ref())
-    })?;
+        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, blind.as_ref(), watch)
+    });
+    let proof = match raised.lock().ok().and_then(|mut raised| raised.take()) {
+        Some(error) => return Err(error),
+        None => proof?,
+    };
     Ok(PyBytes::new(py, &proof))
 }
 
@@ -166,6 +190,19 @@ fn altered(
 ) -> PyResult<Vec<String>> {
     let options = options_of(options, None)?;
     guarded(py, || crate::altered(structure, weights, &options, &inputs, &edits))
+}
+
+/// Return the outputs that the rows of a circuit come to: for tests.
+#[pyfunction]
+fn answers(
+    py: Python<'_>,
+    structure: &[u8],
+    weights: &[u8],
+    options: &Bound<'_, PyDict>,
+    inputs: Vec<Vec<i64>>,
+) -> PyResult<Vec<Vec<i64>>> {
+    let options = options_of(options, None)?;
+    guarded(py, || crate::answers(structure, weights, &options, &inputs))
 }
 
 /// The same for what a registration shows about private weights.
@@ -232,6 +269,7 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(prove, module)?)?;
     module.add_function(wrap_pyfunction!(altered, module)?)?;
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
+    module.add_function(wrap_pyfunction!(answers, module)?)?;
     module.add_function(wrap_pyfunction!(read_cells, module)?)?;
     module.add_function(wrap_pyfunction!(opened_values, module)?)?;
     module.add_function(wrap_pyfunction!(output_cells, module)?)?;

@@ -66,6 +66,18 @@ pub fn altered(
     Ok(mock.verify().err().unwrap_or_default().into_iter().map(line).collect())
 }
 
+/// The outputs that the rows of a circuit come to for these inputs.
+pub fn answers(
+    structure: &[u8],
+    values: &[u8],
+    options: &Options,
+    inputs: &[Vec<i64>],
+) -> Result<Vec<Vec<i64>>, Error> {
+    let (model, weights) = model_and_weights(structure, Some(values))?;
+    let layout = plan(&model, options.secret, options.k)?.layout;
+    Ok(witness::fill(&layout, &weights, inputs)?.outputs)
+}
+
 /// The same for what is shown once about registered weights; edits are of the column "weights".
 pub fn altered_digits(structure: &[u8], values: &[u8], edits: &[Edit]) -> Result<Vec<String>, Error> {
     let (model, known) = model_and_weights(structure, Some(values))?;

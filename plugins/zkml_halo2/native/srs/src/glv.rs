@@ -4,7 +4,7 @@
 //! r form a lattice with the short basis (A, -B), (B, A + B); the halves (k1, k2) of k are what is left of (k, 0) next to a
 //! lattice point near it. Tests check that every pair of halves is below 2^128 and gives k again.
 
-use ff::{PrimeField, WithSmallOrderMulGroup};
+use ff::PrimeField;
 use group::Group;
 use halo2_axiom::halo2curves::bn256::{Fr, G1};
 use halo2_axiom::halo2curves::CurveExt;
@@ -25,13 +25,7 @@ pub(crate) struct Halves {
 
 impl Halves {
     pub fn new(scalar: Fr) -> Self {
-        let limbs = limbs(scalar);
-        let first = Fr::from_u128(high(&limbs, &A_PLUS_B_OVER_R));
-        let second = Fr::from_u128(high(&limbs, &B_OVER_R));
-        // (k, 0) - first (A, -B) - second (B, A + B), the first coordinate through k = k1 + k2 LAMBDA.
-        let k2 = first * Fr::from(B) - second * Fr::from_u128(A_PLUS_B);
-        let k1 = scalar - k2 * Fr::ZETA;
-        let digits = [k1, k2].map(signed_digits);
+        let digits = half_scalars(scalar).map(signed_digits);
         let top = |digits: &[i8]| digits.iter().rposition(|&digit| digit != 0).map_or(0, |at| at + 1);
         Self { length: top(&digits[0]).max(top(&digits[1])), digits }
     }
@@ -59,7 +53,22 @@ impl Halves {
     }
 }
 
-fn limbs(scalar: Fr) -> [u64; 4] {
+/// Whether each half is below zero, and its magnitude.
+pub(crate) fn half_scalars(scalar: Fr) -> [(bool, u128); 2] {
+    let limbs = limbs(scalar);
+    let first = high(&limbs, &A_PLUS_B_OVER_R);
+    let second = high(&limbs, &B_OVER_R);
+    let low = u128::from(limbs[0]) | u128::from(limbs[1]) << 64;
+    // (k, 0) - first (A, -B) - second (B, A + B), modulo 2^128. As first and second are rounded down, by less than two, the
+    // first coordinate is in [0, 2 A + 2 B), and the second in (-2 B, 2 A + 2 B): these bounds tell the sign.
+    let b = u128::from(B);
+    let k1 = low.wrapping_sub(first.wrapping_mul(A_PLUS_B - b)).wrapping_sub(second.wrapping_mul(b));
+    let k2 = first.wrapping_mul(b).wrapping_sub(second.wrapping_mul(A_PLUS_B));
+    let below = k2 > u128::MAX - 2 * b;
+    [(false, k1), (below, if below { k2.wrapping_neg() } else { k2 })]
+}
+
+pub(crate) fn limbs(scalar: Fr) -> [u64; 4] {
     let bytes = scalar.to_repr();
     let mut limbs = [0; 4];
     for (limb, word) in limbs.iter_mut().zip(bytes.as_ref().chunks_exact(8)) {
@@ -83,11 +92,9 @@ fn high(x: &[u64; 4], y: &[u64; 4]) -> u128 {
     u128::from(product[4]) | u128::from(product[5]) << 64
 }
 
-/// The digits of a scalar that is, or whose negative is, below 2^128.
-fn signed_digits(scalar: Fr) -> [i8; DIGITS] {
-    let negative = limbs(scalar)[3] != 0;
-    let [low, middle, ..] = limbs(if negative { -scalar } else { scalar });
-    let mut left = u128::from(low) | u128::from(middle) << 64;
+/// The digits of a half.
+fn signed_digits((negative, magnitude): (bool, u128)) -> [i8; DIGITS] {
+    let mut left = magnitude;
     let mut carry = false; // a value of 2^128 left over
     let mut digits = [0; DIGITS];
     for digit in &mut digits {
@@ -111,7 +118,7 @@ fn signed_digits(scalar: Fr) -> [i8; DIGITS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ff::Field;
+    use ff::{Field, WithSmallOrderMulGroup};
     use rand::rngs::OsRng;
 
     fn value(digits: &[i8]) -> Fr {

@@ -37,31 +37,51 @@ impl Lowering<'_> {
         self.settled(place, sum)
     }
 
-    /// Weights added to the untouched results of a linear layer become part of the layer.
+    /// Weights added to the untouched results of a linear layer become part of the layer; so do those added to its
+    /// rounded quotients, for round(x / d) + w = round((x + d w) / d).
     fn biased(&mut self, place: usize, layer: usize, weights: usize) -> Result<Option<Value>, Error> {
-        if self.readers[layer] != 1 || self.fact(layer).shape != self.fact(place).shape {
+        if self.readers[layer] != 1 || !self.sole[layer] || self.fact(layer).shape != self.fact(place).shape {
             return Ok(None);
         }
-        let (Value::Elements(elements), Some(weights)) = (&self.values[layer], self.weights_out(place, weights))
-        else {
-            return Ok(None);
-        };
-        let elements = elements.clone();
-        let Some((tensor, _)) = elements.first().and_then(Affine::single) else { return Ok(None) };
-        let Some(step) = self.made.steps.iter().rposition(|step| matches!(step, Step::Linear(l) if l.out == tensor))
-        else {
-            return Ok(None);
-        };
+        let Some(weights) = self.weights_out(place, weights) else { return Ok(None) };
+        match self.values[layer].clone() {
+            Value::Elements(elements) => {
+                let ends = self.interval(place);
+                Ok(self.joined(&elements, &weights, 1, ends).then_some(Value::Elements(elements)))
+            }
+            Value::Narrowing(narrowing) if narrowing.chain.is_empty() => {
+                // The quotients and what they become are known to fit; with the divisor again they may not.
+                let (lo, hi) = self.interval(place);
+                let wide = |end: i64| end.checked_mul(narrowing.divisor).filter(|end| end.abs() < 1 << 61);
+                let (Some(lo), Some(hi)) = (wide(lo), wide(hi)) else { return Ok(None) };
+                // what is rounded to these
+                let (lo, hi) = (lo - narrowing.divisor / 2, hi + (narrowing.divisor - 1) / 2);
+                if !self.joined(&narrowing.x, &weights, narrowing.divisor, (lo, hi)) {
+                    return Ok(None);
+                }
+                Ok(Some(Value::Narrowing(Arc::new(Narrowing { lo, hi, ..(*narrowing).clone() }))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Adds weights times a factor to the layer that these elements are the results of, if they are; the sums are in an
+    /// interval.
+    fn joined(&mut self, elements: &[Affine], weights: &[Source], factor: i64, (lo, hi): (i64, i64)) -> bool {
+        let Some((tensor, _)) = elements.first().and_then(Affine::single) else { return false };
         let singles: Option<Vec<u32>> =
             elements.iter().map(|e| e.single().filter(|&(t, _)| t == tensor).map(|(_, at)| at)).collect();
-        let Some(singles) = singles else { return Ok(None) };
-        let (lo, hi) = self.interval(place);
-        let Step::Linear(linear) = &mut self.made.steps[step] else { return Ok(None) };
+        let Some(singles) = singles else { return false };
+        let Some(step) = self.made.steps.iter().rposition(|step| matches!(step, Step::Linear(l) if l.out == tensor))
+        else {
+            return false;
+        };
+        let Step::Linear(linear) = &mut self.made.steps[step] else { return false };
         let count = linear.positions.len();
         let mut seen = vec![None; linear.channels * count];
-        for (&at, &weight) in singles.iter().zip(&weights) {
+        for (&at, &weight) in singles.iter().zip(weights) {
             if seen[at as usize].replace(weight).is_some() {
-                return Ok(None);
+                return false;
             }
         }
         let coefficient = |source: Source| match source {
@@ -71,19 +91,19 @@ impl Lowering<'_> {
         let uniform = seen.chunks(count).all(|channel| channel.iter().all(|w| w.is_some() && *w == channel[0]));
         linear.parts.push(if uniform && count > 1 {
             let coefficients = seen.iter().step_by(count).flatten().map(|&w| coefficient(w)).collect();
-            Part::Bias { coefficients }
+            Part::Bias { coefficients, factor }
         } else {
             let coefficients = seen
                 .iter()
                 .enumerate()
                 .filter_map(|(i, w)| w.map(|w| ((i / count) as u32, (i % count) as u32, coefficient(w))))
                 .collect();
-            Part::Single { coefficients }
+            Part::Single { coefficients, factor }
         });
         linear.bound = linear.bound.saturating_add(lo.saturating_abs().max(hi.saturating_abs()));
         let made = &mut self.made.tensors[tensor as usize];
         (made.lo, made.hi) = (made.lo.min(lo), made.hi.max(hi));
-        Ok(Some(Value::Elements(elements)))
+        true
     }
 
     pub(super) fn mul(&mut self, place: usize, left: usize, right: usize) -> Result<Value, Error> {

@@ -51,6 +51,8 @@ pub(crate) struct Lowering<'a> {
     values: Vec<Value>,
     /// How many nodes and outputs read each tensor.
     readers: Vec<usize>,
+    /// Whether the layer that a tensor is the results of, if there is one, is read through this tensor alone.
+    sole: Vec<bool>,
     /// About how many expressions an element of each tensor ends up in.
     spread: Vec<f64>,
     made: Steps,
@@ -74,10 +76,12 @@ pub fn lower(model: &Model, limits: Limits, hidden: bool) -> Result<Steps, Error
         hidden,
         values: Vec::with_capacity(model.nodes.len()),
         readers,
+        sole: Vec::with_capacity(model.nodes.len()),
         spread,
         made: Steps::default(),
     };
     for place in 0..model.nodes.len() {
+        let before = lowering.made.tensors.len();
         let value = lowering.node(place).map_err(|error| match error {
             Error::Unsupported(text) => {
                 Error::Unsupported(format!("node {place} {}: {text}", model.nodes[place].op.name()))
@@ -87,6 +91,8 @@ pub fn lower(model: &Model, limits: Limits, hidden: bool) -> Result<Steps, Error
             }
             other => other,
         })?;
+        let sole = lowering.read_alone(place, &value, before);
+        lowering.sole.push(sole);
         lowering.values.push(value);
     }
     for (_, tensor) in &model.outputs {
@@ -160,6 +166,25 @@ impl Lowering<'_> {
             Op::Less => self.less(place, inputs[0], inputs[1]),
             Op::Max { axes } => self.max(place, inputs[0], axes),
             Op::ArgMax { axis } => self.argmax(place, inputs[0], *axis),
+        }
+    }
+
+    /// Whether a value's first element is of a layer that was made for it, or is read through one tensor after the other.
+    fn read_alone(&self, place: usize, value: &Value, before: usize) -> bool {
+        let elements = match value {
+            Value::Elements(elements) => elements.as_slice(),
+            Value::Narrowing(narrowing) => &narrowing.x,
+            Value::Weights { .. } => return false,
+        };
+        let Some((tensor, _)) = elements.first().and_then(Affine::single) else { return false };
+        let node = &self.model.nodes[place];
+        let handed_on = |&input: &usize| self.readers[input] == 1 && self.sole[input];
+        match &node.op {
+            Op::MatMul | Op::Conv2d(_) | Op::Mul => tensor as usize >= before,
+            Op::Rescale { .. } => handed_on(&node.inputs[0]),
+            Op::Wire(_) => node.inputs.len() == 1 && handed_on(&node.inputs[0]),
+            Op::Add => node.inputs.iter().any(handed_on),
+            _ => false,
         }
     }
 

@@ -32,7 +32,8 @@ impl Lowering<'_> {
             return Ok(x);
         }
         let (first, last) = (rounded(lo, divisor), rounded(hi, divisor));
-        if self.remainder_fits(divisor) && (self.table_fits(first, last) || self.window_fits(first, last, &chain)) {
+        let window = || divisor <= self.limits.entries && self.window_fits(first, last, &chain);
+        if self.remainder_fits(divisor) && (self.table_fits(first, last) || window()) {
             return Ok(self.looked_up(x, lo, hi, divisor, chain));
         }
         if divisor > 1 {

@@ -64,7 +64,7 @@ impl Placement<'_> {
                 block.moves.push((from, to as u32));
             } else {
                 self.single((from, 0))?;
-                self.constants(Operand::Whole { row: from }, to, vec![(0, whole.factor)]);
+                self.constants(Operand::Whole { row: from }, to, vec![(0, whole.factor)])?;
             }
         }
         block.moves.sort_unstable();
@@ -74,11 +74,10 @@ impl Placement<'_> {
         }
         for ((from, to), constants) in singles {
             let x = self.single(from)?;
-            self.constants(x, to, constants);
+            self.constants(x, to, constants)?;
         }
         self.feed_constants(targets, &fed, bounds)?;
-        self.feed_weights(targets);
-        Ok(())
+        self.feed_weights(targets)
     }
 
     fn wires(&self, targets: &[Target]) -> Result<Vec<Wire>, Error> {
@@ -157,13 +156,19 @@ impl Placement<'_> {
         }
     }
 
-    /// x times constants, in the lanes of one row.
-    pub(super) fn constants(&mut self, x: Operand, row: usize, constants: Vec<(u8, i64)>) {
-        let constants: Vec<(u8, i64)> = constants.into_iter().filter(|&(_, factor)| factor != 0).collect();
+    /// x times constants, in the lanes of one row. A lane has one cell, so what goes to the same lane is added up.
+    pub(super) fn constants(&mut self, x: Operand, row: usize, constants: Vec<(u8, i64)>) -> Result<(), Error> {
+        let mut lanes: BTreeMap<u8, i64> = BTreeMap::new();
+        for (lane, factor) in constants {
+            let sum = lanes.entry(lane).or_default();
+            *sum = sum.checked_add(factor).ok_or_else(Error::too_wide)?;
+        }
+        let constants: Vec<(u8, i64)> = lanes.into_iter().filter(|&(_, factor)| factor != 0).collect();
         if !constants.is_empty() {
             let s = Operand::Power(row as u32);
             self.summand(Summand { x, s, constants, weights: vec![], digit: 0, factor: 0 });
         }
+        Ok(())
     }
 
     /// The constant that all lanes of a row share goes into its offset, what differs is added.
@@ -185,7 +190,7 @@ impl Placement<'_> {
                 let differs = wanted.checked_sub(common).ok_or_else(Error::too_wide)?;
                 constants.push((lane as u8, differs));
             }
-            self.constants(Operand::Power(0), row, constants);
+            self.constants(Operand::Power(0), row, constants)?;
         }
         Ok(())
     }
@@ -196,7 +201,7 @@ impl Placement<'_> {
         Ok(())
     }
 
-    fn feed_weights(&mut self, targets: &[Target]) {
+    fn feed_weights(&mut self, targets: &[Target]) -> Result<(), Error> {
         let mut by_factor: BTreeMap<i64, Vec<(usize, usize, Coefficient)>> = BTreeMap::new();
         for target in targets {
             for term in &target.x.terms {
@@ -207,8 +212,9 @@ impl Placement<'_> {
             }
         }
         for (factor, entries) in by_factor {
-            self.coefficients(Operand::Power(0), 0, entries, factor);
+            self.coefficients(Operand::Power(0), 0, entries, factor)?;
         }
+        Ok(())
     }
 
     /// x times coefficients at rows and lanes; `shift` is added to the rows. Blocks of neighbouring rows share a row.
@@ -218,19 +224,19 @@ impl Placement<'_> {
         shift: usize,
         mut entries: Vec<(usize, usize, Coefficient)>,
         factor: i64,
-    ) {
+    ) -> Result<(), Error> {
         let shape = self.layout.shape;
         if shape.private {
             let mut constants: BTreeMap<usize, Vec<(u8, i64)>> = BTreeMap::new();
-            entries.retain(|&(row, lane, coefficient)| match coefficient {
-                Coefficient::Constant(value) => {
-                    constants.entry(row).or_default().push((lane as u8, value * factor));
-                    false
+            for &(row, lane, coefficient) in &entries {
+                if let Coefficient::Constant(value) = coefficient {
+                    let value = value.checked_mul(factor).ok_or_else(Error::too_wide)?;
+                    constants.entry(row).or_default().push((lane as u8, value));
                 }
-                Coefficient::Weight { .. } => true,
-            });
+            }
+            entries.retain(|(_, _, coefficient)| matches!(coefficient, Coefficient::Weight { .. }));
             for (row, constants) in constants {
-                self.constants(x, shift + row, constants);
+                self.constants(x, shift + row, constants)?;
             }
         }
         entries.sort_by_key(|&(row, lane, _)| (row, lane));
@@ -250,28 +256,31 @@ impl Placement<'_> {
                     left.push(entry);
                 }
             }
-            self.digits(x, shift + first, &order, factor);
+            self.digits(x, shift + first, &order, factor)?;
             rest = left;
         }
+        Ok(())
     }
 
     /// One row for each digit that a private weight of the block may have.
-    fn digits(&mut self, x: Operand, row: usize, weights: &[(u16, Coefficient)], factor: i64) {
+    fn digits(&mut self, x: Operand, row: usize, weights: &[(u16, Coefficient)], factor: i64) -> Result<(), Error> {
         let s = Operand::Power(row as u32);
         if !self.layout.shape.private {
             self.summand(Summand { x, s, constants: vec![], weights: weights.to_vec(), digit: 0, factor });
-            return;
+            return Ok(());
         }
         let count = |c: &Coefficient| match c {
             Coefficient::Weight { node, .. } => (self.digits_of)(*node),
             Coefficient::Constant(_) => 0,
         };
         let most = weights.iter().map(|(_, c)| count(c)).max().unwrap_or(0);
-        let mut base = factor;
+        let mut base = Some(factor);
         for digit in 0..most {
             let weights: Vec<_> = weights.iter().filter(|(_, c)| count(c) > digit).copied().collect();
-            self.summand(Summand { x, s, constants: vec![], weights, digit, factor: base });
-            base = base.saturating_mul(DIGIT);
+            let factor = base.ok_or_else(Error::too_wide)?;
+            self.summand(Summand { x, s, constants: vec![], weights, digit, factor });
+            base = factor.checked_mul(DIGIT);
         }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The left half: look-ups, limbs, products and copies.
 
 use super::feed::{Bounds, Target};
-use super::Placement;
+use super::{Placement, Use};
 use crate::layout::{limb_places, Fill, Fixed, Guess};
 use crate::lower::narrow::{rounded, window};
 use crate::steps::{apply, Affine, Chain, Function, Hint};
@@ -40,6 +40,11 @@ impl Placement<'_> {
             }
         }
         self.layout.fills[row] = lookup.fill.clone();
+        if let Fill::Window { .. } = lookup.fill {
+            // the side goes to the row below, and nowhere else
+            self.layout.powers[row] = Some(row as u32 + 1);
+            self.row_uses[row] = Use::Moved;
+        }
     }
 
     pub(super) fn narrow(
@@ -93,9 +98,13 @@ impl Placement<'_> {
         let (Some((least, digits)), Some(&Function::Clamp { hi: most, .. })) = (window(chain), chain.first()) else {
             return Err(Error::TooSmall(format!("a table of {} entries", last - first + 1)));
         };
+        if split.is_some() {
+            return Err(Error::TooSmall("a window behind a remainder of two limbs".into()));
+        }
         let least = least as i64;
         let size = 1i64 << digits;
-        // v = x + floor(d / 2) - d (least + size h0) = d (size h + l) + r
+        // v = x + floor(d / 2) - d (least + size h0) = d (size h + l) + r, with l below size by a table of its own; in the
+        // row below q = l + size s, where s is the side of h
         let (below, above) = ((first - least) >> digits, (last - least) >> digits);
         let sides = (below..=above).map(|h| h.signum() + 1).collect();
         upper.push((Fixed::TagQuotient, self.layout.tables.tag(sides)));
@@ -106,11 +115,14 @@ impl Placement<'_> {
         lower.push((Fixed::Raise, raise));
         let wide = |a: i64, b: i64| a.checked_mul(b).ok_or_else(Error::too_wide);
         upper.push((Fixed::Quotient, wide(divisor, size)?));
-        upper.push((Fixed::NextQuotient, divisor));
-        upper.push((Fixed::Value, -wide(divisor, size)?));
+        upper.push((Fixed::NextRemainder, divisor));
+        upper.push((Fixed::Move, size));
+        lower.push((Fixed::TagRemainder, self.layout.tables.range(size)));
+        lower.push((Fixed::Quotient, 1));
+        lower.push((Fixed::Remainder, -1));
         let start = wide(divisor, least + wide(size, below)?)?;
         upper.push((Fixed::Offset, half.checked_sub(start).ok_or_else(Error::too_wide)?));
-        Ok(Lookup { height: 2, fill: Fill::Window { divisor, digits, split }, rows: [upper, lower] })
+        Ok(Lookup { height: 2, fill: Fill::Window { divisor, digits }, rows: [upper, lower] })
     }
 
     /// The tables of a remainder below d; where it takes two, the bit at which they part.

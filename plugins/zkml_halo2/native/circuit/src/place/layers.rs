@@ -140,7 +140,7 @@ impl Placement<'_> {
                         (row, tap.out as usize % lanes, tap.coefficient)
                     };
                     let entries = taps.iter().map(entry).collect();
-                    self.coefficients(run.sum, start + run.exponent as usize, entries, 1);
+                    self.coefficients(run.sum, start + run.exponent as usize, entries, 1)?;
                 }
                 Part::Product { out, .. } => {
                     let (left, right) = (placed.next().ok_or_else(missing)?, placed.next().ok_or_else(missing)?);
@@ -154,34 +154,40 @@ impl Placement<'_> {
                         factor: 0,
                     });
                 }
-                Part::Bias { coefficients } => {
+                Part::Bias { coefficients, factor } => {
                     for (group, operands) in ones.next().ok_or_else(missing)?.into_iter().enumerate() {
                         let own = coefficients.iter().enumerate().skip(group * lanes).take(lanes);
                         let entries: Vec<(usize, usize, Coefficient)> =
                             own.map(|(o, &coefficient)| (0, o % lanes, coefficient)).collect();
-                        self.everywhere(operands, entries);
+                        self.everywhere(operands, entries, *factor)?;
                     }
                 }
-                Part::Single { coefficients } => {
+                Part::Single { coefficients, factor } => {
                     let entry = |&(o, p, coefficient): &(u32, u32, Coefficient)| {
                         let row = o as usize / lanes * linear.plane + linear.positions[p as usize] as usize;
                         (row, o as usize % lanes, coefficient)
                     };
                     let entries = coefficients.iter().map(entry).collect();
-                    self.coefficients(Operand::Power(0), start, entries, 1);
+                    self.coefficients(Operand::Power(0), start, entries, *factor)?;
                 }
             }
         }
         Ok(block)
     }
 
-    /// Coefficients times a product of two sums.
-    fn everywhere(&mut self, (x, s): (Operand, Operand), entries: Vec<(usize, usize, Coefficient)>) {
+    /// Coefficients, a factor, and a product of two sums.
+    fn everywhere(
+        &mut self,
+        (x, s): (Operand, Operand),
+        entries: Vec<(usize, usize, Coefficient)>,
+        factor: i64,
+    ) -> Result<(), Error> {
         let from = self.layout.summands.len();
-        self.coefficients(x, 0, entries, 1);
+        self.coefficients(x, 0, entries, factor)?;
         for summand in &mut self.layout.summands[from..] {
             summand.s = s;
         }
+        Ok(())
     }
 
     /// For each group of channels the sum of the powers of all its results' rows, as a product: lines times columns.
