@@ -36,7 +36,11 @@ def running(port):
         finally:
             guard.cancel()
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
+            try:
+                process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()  # leaving the block waits for its end, however long
+                raise
     assert process.returncode == 130
 
 
