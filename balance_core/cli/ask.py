@@ -45,7 +45,7 @@ KeyOption = Annotated[str, typer.Option("--key", help="Your signing key's name."
 SettingOption = Annotated[
     list[str] | None,
     typer.Option(
-        "-o", "-s", metavar="KEY=VALUE", help="A setting: chain.KEY or storage.KEY. Repeatable.", show_default=False
+        "-s", metavar="KEY=VALUE", help="A setting: chain.KEY or storage.KEY. Repeatable.", show_default=False
     ),
 ]
 PatienceOption = Annotated[float, typer.Option("--wait", min=0.1, help="Seconds to wait for a busy provider.")]
