@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from itertools import accumulate
 from typing import Any
 
 import rfc8785
@@ -12,6 +14,10 @@ from balance_core.errors import ConfigError
 
 MAX_EXACT_INT = 2**53
 """Integers of this size and more are written as strings: RFC 8785 numbers are IEEE doubles."""
+MAX_NESTING = 200
+"""Levels of arrays and objects that a text may have; no record of ours has ten."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def encode(value: Any) -> bytes:
@@ -44,6 +50,9 @@ def decode(data: bytes, *, max_size: int, what: str = "JSON") -> Any:
     if len(data) > max_size:
         raise ConfigError(f"{what} has {len(data)} bytes, more than the {max_size} allowed")
 
+    if _nesting(data) > MAX_NESTING:
+        raise ConfigError(f"{what} is not valid: it is nested more than {MAX_NESTING} levels deep")
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
@@ -57,6 +66,17 @@ def decode(data: bytes, *, max_size: int, what: str = "JSON") -> Any:
         return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{what} is not valid: {error}") from error
+
+
+def _nesting(data: bytes) -> int:
+    """Return how deep a JSON text is nested at most, as far as a parser would follow it.
+
+    Libraries that lift the interpreter's limit of recursion would else let a stranger's text end the process.
+    """
+    if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
+        return 0
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
+    return max(accumulate(1 if byte in b"[{" else -1 for byte in brackets), default=0)
 
 
 def digest(domain: str, *parts: bytes) -> str:

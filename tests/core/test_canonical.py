@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +50,42 @@ def test_digests_tell_parts_and_domains_apart():
         canonical.digest("a", b"bc", b""),
     }
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'["]",' * 100_000,
+        b'["\\"]",' * 100_000,
+        b'["' + b"]" * 100_000 + b'",' + b"[" * 100_000,
+        b'"' + b"\\" * 99_999 + b'"' + b"[" * 1000,
+    ],
+    ids=[
+        "arrays",
+        "objects",
+        "hidden by strings",
+        "hidden by quoted quotes",
+        "behind a string",
+        "behind backslashes",
+    ],
+)
+def test_deep_nesting_is_refused_whatever_the_interpreters_limit_is(text):
+    """In a process of its own: without the check it would end by a signal."""
+    program = (
+        "import sys; sys.setrecursionlimit(10**6)\n"
+        "from balance_core import canonical\n"
+        "from balance_core.errors import ConfigError\n"
+        "try: canonical.decode(sys.stdin.buffer.read(), max_size=10**7)\n"
+        "except ConfigError as error: print(error.message)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr[-300:]
+    assert b"is not valid" in done.stdout
+
+
+def test_brackets_in_strings_and_side_by_side_do_not_count_as_depth():
+    value = {"text": "[" * 5000 + '"' + "\\", "rows": [[[1]] for _ in range(5000)]}
+    assert canonical.decode(canonical.encode(value), max_size=10**6) == value
+    assert canonical.decode(b"[" * 200 + b"]" * 200, max_size=10**6)
