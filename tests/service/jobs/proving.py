@@ -70,7 +70,7 @@ class OddVerifier(IntegerVerifier):
     def _model(key):
         return read_model(key.parts[STRUCTURE_PART], key.parts[integer_verifier.WEIGHTS_PART])
 '''
-ENTRY_POINTS = {"balance.backends": ["odd = odd:OddBackend"], "balance.verifiers": ["odd = odd:OddVerifier"]}
+ENTRY_POINTS = {"balance.backends": ["odd = odd_prover:OddBackend"], "balance.verifiers": ["odd = odd_prover:OddVerifier"]}
 
 
 def install_odd(folder: Path) -> None:
@@ -80,7 +80,7 @@ def install_odd(folder: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     groups = (f"[{group}]\n" + "\n".join(points) + "\n" for group, points in ENTRY_POINTS.items())
     (info / "entry_points.txt").write_text("\n".join(groups))
-    (folder / "odd.py").write_text(ODD)
+    (folder / "odd_prover.py").write_text(ODD)
 
 
 class Desk:
