@@ -70,7 +70,10 @@ class OddVerifier(IntegerVerifier):
     def _model(key):
         return read_model(key.parts[STRUCTURE_PART], key.parts[integer_verifier.WEIGHTS_PART])
 '''
-ENTRY_POINTS = {"balance.backends": ["odd = odd_prover:OddBackend"], "balance.verifiers": ["odd = odd_prover:OddVerifier"]}
+ENTRY_POINTS = {
+    "balance.backends": ["odd = odd_prover:OddBackend"],
+    "balance.verifiers": ["odd = odd_prover:OddVerifier"],
+}
 
 
 def install_odd(folder: Path) -> None:
