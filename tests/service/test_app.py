@@ -112,6 +112,16 @@ def test_other_names_of_a_service_without_keys_are_not_its_own(served):
     assert found.status_code == 421
 
 
+def logged(caplog, wanted):
+    """The wanted log entries: the log is written behind the answer."""
+    for _ in range(500):
+        entries = [record.entry for record in caplog.records if record.name == REQUESTS and wanted(record.entry)]
+        if entries:
+            return entries
+        time.sleep(0.02)
+    raise AssertionError("nothing such is logged within ten seconds")
+
+
 def test_an_error_of_the_provider_tells_nothing_of_its_inside(served, monkeypatch, caplog):
     def broken(*_args, **_more):
         raise RuntimeError("secret path /etc/hidden")
@@ -122,12 +132,7 @@ def test_an_error_of_the_provider_tells_nothing_of_its_inside(served, monkeypatc
     assert found.status_code == 500
     assert found.json()["type"] == "InternalError"
     assert "hidden" not in found.text
-    for _ in range(100):  # the log is written behind the answer
-        entries = [record.entry for record in caplog.records if record.entry["status"] == 500]
-        if entries:
-            break
-        time.sleep(0.02)
-    (entry,) = entries
+    (entry,) = logged(caplog, lambda entry: entry["status"] == 500)
     assert entry["request"] == found.headers["x-request-id"]
     assert "hidden" in entry["message"]
 
@@ -137,6 +142,8 @@ def test_logs_are_json_and_hold_no_key_no_query_and_no_input(tmp_path, caplog):
         secret = served.client.headers["Authorization"].removeprefix("Bearer ")
         served.client.get("/v2?token=geheim")
         served.infer(np.full((1, 4), 123.4375, np.float32))
+        logged(caplog, lambda entry: entry["route"] == "/v2")
+        logged(caplog, lambda entry: entry["route"] == "/v2/models/{name}/infer")
     lines = [JsonLines().format(record) for record in caplog.records if record.name == REQUESTS]
     entries = [json.loads(line) for line in lines]
     assert {entry["route"] for entry in entries} >= {"/v2", "/v2/models/{name}/infer"}
