@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer.core
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
+@cache  # every distribution that is installed is read for it
 def _points() -> dict[str, EntryPoint]:
     from importlib import metadata
 
