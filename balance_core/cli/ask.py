@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -101,7 +101,8 @@ def ask(
     inputs: given.InputOption = None,
     index: Annotated[int, typer.Option(min=0, help="Which of the inputs to ask about, counted from 0.")] = 0,
     proof: Annotated[
-        str, typer.Option(help="none (until asked for), later, or now: wait for it and check it.")
+        Literal["none", "later", "now"],
+        typer.Option(help="No proof until asked for, one later, or one now: wait for it and check it."),
     ] = "none",
     private: Annotated[bool, typer.Option("--private", help="Have the proof hide the input.")] = False,
     registration: RegistrationOption = None,
@@ -131,8 +132,6 @@ def ask(
 
     if inputs is None:
         raise ConfigError("there is nothing to ask about", hint="give an input: --input x.npy")
-    if proof not in ("none", "later", "now"):
-        raise ConfigError(f"--proof {proof!r} is neither none, later nor now")
     if bundle is not None and proof != "now":
         raise ConfigError("there is no bundle without a proof", hint="--proof now")
     with client(
@@ -154,7 +153,7 @@ def ask(
         if index >= count:
             raise ConfigError(f"there is no input number {index}: the file holds {count}", hint="--index 0")
         one = {name: array[index] for name, array in batch.items()}
-        answer = asking.ask(one, proof=proof, private=private)  # type: ignore[arg-type]  # it is one of the three
+        answer = asking.ask(one, proof=proof, private=private)
     if receipt is not None:
         write_output(receipt, answer.signed.to_json())
     if bundle is not None and answer.bundle is not None:

@@ -12,6 +12,7 @@ from balance_core.contracts import OpensInputs
 from balance_core.errors import InvalidProof, ToolFailed
 from balance_core.integer.executor import execute_integers
 from balance_core.integer.interface import Interface
+from balance_core.records import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,5 +65,5 @@ def _expected(
         return statement
     if not isinstance(verifier, OpensInputs):
         raise ToolFailed(f"the verifier of {key.backend} does not say what hides private inputs")
-    hidden = verifier.hidden(key, request.context, statement.inputs, request.blind)  # type: ignore[arg-type]  # plain
-    return statement.model_copy(update={"inputs": hidden})
+    plain = [tensor for tensor in statement.inputs if isinstance(tensor, Tensor)]
+    return statement.model_copy(update={"inputs": verifier.hidden(key, request.context, plain, request.blind)})

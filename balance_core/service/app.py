@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from typing_extensions import override
 
 from balance_core.errors import BalanceError, ConfigError
 from balance_core.service import wire
@@ -62,7 +63,7 @@ def application(provider: Provider, keys: KeyRing | None, *, hosts: Iterable[str
         return provider.queue.counts()  # the queue is there once the provider is started
 
     metrics = Metrics(counts)
-    app = FastAPI(
+    app = _Described(
         title="Balance",
         version=metadata.version("balance-core"),
         summary="Answers that their provider can be held to.",
@@ -77,7 +78,6 @@ def application(provider: Provider, keys: KeyRing | None, *, hosts: Iterable[str
     for router in _routers(provider):
         app.include_router(router)
     guard(app, provider.settings.limits, keys, metrics, hosts=hosts)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI's documentation does it
     return app
 
 
@@ -126,14 +126,16 @@ async def _explain_validation(request: Request, error: Exception) -> Response:
     return await _explain(request, ConfigError(f"{where}: {first['msg']}", hint=hint))
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the description, with the messages that are read by hand."""
-    if app.openapi_schema is None:
-        found = FastAPI.openapi(app)
-        _, messages = models_json_schema(
-            [(wire.InferRequest, "validation"), (wire.InferResponse, "validation")],
-            ref_template="#/components/schemas/{model}",
-        )
-        found.setdefault("components", {}).setdefault("schemas", {}).update(messages["$defs"])
-        app.openapi_schema = found
-    return app.openapi_schema
+class _Described(FastAPI):
+    @override
+    def openapi(self) -> dict[str, Any]:
+        """Return the description, with the messages that are read by hand."""
+        if self.openapi_schema is None:
+            found = super().openapi()
+            _, messages = models_json_schema(
+                [(wire.InferRequest, "validation"), (wire.InferResponse, "validation")],
+                ref_template="#/components/schemas/{model}",
+            )
+            found.setdefault("components", {}).setdefault("schemas", {}).update(messages["$defs"])
+            self.openapi_schema = found
+        return self.openapi_schema

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -59,7 +59,7 @@ class _Call(Generic[T]):
     def result(self) -> T:
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]  # None is what a call of type None gives
+        return cast("T", self._value)  # None is what a call of type None gives
 
 
 class Database:

@@ -24,6 +24,7 @@ from balance_core.service.jobs.rows import (
     keep_inputs,
     keep_receipt,
     kept_receipt,
+    known_job,
     milliseconds,
 )
 from balance_core.service.jobs.sweeping import sweep
@@ -121,8 +122,7 @@ class JobQueue:
                 keep_inputs(connection, answer.job, now, len(packed), sealed)
                 enqueue(connection, answer, name, order.terms, unknown_memory=unknown, now=now)
                 self._pressure.add(1, len(packed))
-                row = job_row(connection, answer.job)
-            return job_of(row)  # type: ignore[arg-type]  # it was just inserted
+            return known_job(connection, answer.job)
 
         job = self._database.write(insert)
         self._tell()
@@ -175,8 +175,7 @@ class JobQueue:
                     )
                 enqueue(connection, answer, receipt_id, terms, unknown_memory=unknown, now=now)
                 self._pressure.add(1, 0)
-                row = job_row(connection, answer.job)
-            return job_of(row)  # type: ignore[arg-type]  # it was just inserted
+            return known_job(connection, answer.job)
 
         job = self._database.write(insert)
         self._tell()

@@ -94,6 +94,11 @@ def event_of(row: Row[Any]) -> Event:
     )
 
 
+def known_job(connection: Connection, job_id: str) -> Job:
+    """Return a job that is there."""
+    return job_of(connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one())
+
+
 def job_row(connection: Connection, job_id: str) -> Row[Any] | None:
     """Return a job's row, if there is one."""
     return connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).one_or_none()

@@ -50,11 +50,10 @@ def _tell(chain: EvmChain) -> None:
 
 
 def _show_spent(chain: EvmChain) -> None:
-    total = 0
-    for what, gas in chain.writer.spent:
-        typer.echo(f"{gas:>12,} gas  {what}")
-        total += gas
-    typer.echo(f"{total:>12,} gas  in all")
+    spent = chain.writer.spent
+    for one in spent:
+        typer.echo(f"{one.gas:>12,} gas  {one.what}")
+    typer.echo(f"{sum(one.gas for one in spent):>12,} gas  in all")
 
 
 @app.command(epilog="Example: balance evm dev --port 8545")

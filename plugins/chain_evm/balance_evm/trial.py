@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from balance_core.contracts import OnchainCost
 from balance_core.errors import UnsupportedModel
 from balance_evm import verifiers
-from balance_evm.accounts import read_transaction
 
 if TYPE_CHECKING:
     from balance_core.bundle import Bundle
@@ -25,25 +24,12 @@ def cost(chain: EvmChain, record: ProofRecord, bundle: Bundle) -> OnchainCost:
         raise UnsupportedModel(f"no contract checks proofs of {bundle.proof.backend}")
     registration = bundle.registration.registration
     chain.register(registration, key=f"register/{registration.registration_id}")
-    sent = _noting(chain)
     chain.submit_checked(record, bundle, key=f"submit/{record.proof_id}/{record.bundle}")
+    spent = chain.writer.spent
 
     def gas(steps: tuple[str, ...]) -> int:
-        return sum(gas for what, gas in chain.writer.spent if what.startswith(steps))
+        return sum(one.gas for one in spent if one.what.startswith(steps))
 
-    return OnchainCost(deploy=gas(_DEPLOYING), circuit=gas(_TELLING), verify=gas(_VERIFYING), calldata=sent[-1])
-
-
-def _noting(chain: EvmChain) -> list[int]:
-    """Have the sizes of the calldata of all transactions that follow noted in a list."""
-    rpc, sizes = chain.network.rpc, list[int]()
-    call = rpc.call
-
-    def noted(method: str, *params: Any, **options: Any) -> Any:
-        if method == "eth_sendRawTransaction":
-            found, _ = read_transaction(bytes.fromhex(str(params[0]).removeprefix("0x")))
-            sizes.append(len(found["data"].removeprefix("0x")) // 2)
-        return call(method, *params, **options)
-
-    rpc.call = noted  # type: ignore[method-assign]  # of this one object, which nobody else has
-    return sizes
+    return OnchainCost(
+        deploy=gas(_DEPLOYING), circuit=gas(_TELLING), verify=gas(_VERIFYING), calldata=spent[-1].calldata
+    )

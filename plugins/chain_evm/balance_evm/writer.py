@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from balance_core.chain_state import Event, decide
 from balance_core.errors import ChainError, ConfigError, Rejected
@@ -28,6 +28,15 @@ _SIGNATURE_BYTES = 64
 _TRIAL_MONEY = 10**24
 
 
+class Spent(NamedTuple):
+    """What a mined transaction took."""
+
+    what: str
+    gas: int
+    calldata: int
+    """Bytes."""
+
+
 class Writer:
     """One account that writes to one registry."""
 
@@ -40,8 +49,8 @@ class Writer:
         else:
             self.account = open_account(chain.settings)
         self.journal = Journal(network.journal_path(self.account.address))
-        self.spent: list[tuple[str, int]] = []
-        """The gas that each transaction of this instance took."""
+        self.spent: list[Spent] = []
+        """What each transaction of this instance took, in their order."""
         self.sender = Sender(network.rpc, self.account, self.journal, chain.settings, network.chain_id)
 
     @cached_property
@@ -148,7 +157,7 @@ class Writer:
 
     def _mined(self, nonce: int, transaction: Transaction) -> dict[str, Any]:
         receipt = self.sender.wait(nonce, transaction.what)
-        self.spent.append((transaction.what, int(str(receipt["gasUsed"]), 16)))
+        self.spent.append(Spent(transaction.what, int(str(receipt["gasUsed"]), 16), len(transaction.data)))
         if int(str(receipt["status"]), 16) != 1:
             raise self._why(transaction, receipt)
         return receipt

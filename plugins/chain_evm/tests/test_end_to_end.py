@@ -190,10 +190,10 @@ def test_the_contract_answers_verified(published):
 def test_the_gas_of_each_step_is_told(published, capsys):
     with capsys.disabled():
         print(f"\n{published.bundle.proof.backend}: gas by step, on anvil")  # noqa: T201 - for the README
-        for what, gas in published.spent:
-            print(f"  {gas:>10,}  {what}")  # noqa: T201
+        for one in published.spent:
+            print(f"  {one.gas:>10,}  {one.what}")  # noqa: T201
     assert len(published.spent) >= 7
-    assert all(21_000 < gas < 16_777_216 for _, gas in published.spent)
+    assert all(21_000 < one.gas < 16_777_216 for one in published.spent)
 
 
 def test_a_dry_run_tells_nearly_the_same_gas(published, capsys):
@@ -205,7 +205,7 @@ def test_a_dry_run_tells_nearly_the_same_gas(published, capsys):
         gas, separator, what = line.partition(" gas  ")
         if separator:
             told[what.split(" ")[0] + what.rpartition(" ")[2][:4]] = int(gas.replace(",", ""))
-    mined = {what.split(" ")[0] + what.rpartition(" ")[2][:4]: gas for what, gas in published.spent}
+    mined = {one.what.split(" ")[0] + one.what.rpartition(" ")[2][:4]: one.gas for one in published.spent}
     # Newer rules than the dry run's ask more for one operation of the verifier (EIP-7883).
     assert set(mined) <= set(told)
     for what, gas in mined.items():
