@@ -8,8 +8,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from typing_extensions import override
+
 from balance_core import provider as once
 from balance_core import registering, registry
+from balance_core.closing import Closing
 from balance_core.errors import BlobNotFound, ConfigError
 from balance_core.service import wire
 from balance_core.service.nonces import Nonces
@@ -21,7 +24,6 @@ from balance_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from fastapi import FastAPI
     from typing_extensions import Unpack
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from balance_core.stages import Capabilities
 
 
-class Provider:
+class Provider(Closing):
     """Serves one model. `register` and `infer` start what they need; close it, or use it as a context manager.
 
         with Provider("model.onnx", backend="zkml_halo2") as provider:
@@ -69,14 +71,10 @@ class Provider:
         self._nonces = Nonces()
         self._lock = threading.RLock()
 
+    @override
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def register(self) -> Registered:
         """Convert, set up, commit and publish, unless all that was done before; raises as `balance_core.setup`."""
@@ -104,6 +102,7 @@ class Provider:
             if self._running is None:
                 self._running = Running(self, self.register())
 
+    @override
     def close(self) -> None:
         """Stop answering and proving; what was accepted is proven after the next start."""
         with self._lock:

@@ -14,15 +14,9 @@ from scipy import stats
 
 from balance_core.service.audit.file import AuditFile
 from balance_core.service.audit.metrics import Metric
-from tests.service.auditing import Desk, audited, checked, client_of, data_folder, made_set
+from tests.service.auditing import Desk, audited, checked, client_of, made_set
 
 SAMPLES, DRAWN, SWAPPED = 20, 6, 1
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with data_folder(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
 
 
 def is_zero(_, label):

@@ -24,15 +24,9 @@ from balance_core.service.audit.records import Interval, SignedAcceptance, Signe
 from balance_core.service.receipts import sign_receipt
 from balance_core.signing import SigningKey
 from balance_core.workspace import Workspace
-from tests.service.auditing import Desk, QuickChecker, audited, checked, client_of, data_folder, made_set
+from tests.service.auditing import Desk, QuickChecker, audited, checked, client_of, made_set
 
 SAMPLES, DRAWN = 10, 4
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with data_folder(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")

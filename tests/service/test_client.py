@@ -31,16 +31,10 @@ from balance_core.service.client.book import Book, Pin
 from balance_core.service.client.checking import Checker
 from balance_core.service.receipts import context_of, sign_receipt
 from balance_core.signing import SigningKey
-from tests.service.auditing import NAME, Desk, QuickChecker, client_of, data_folder, made_set
+from tests.service.auditing import NAME, Desk, QuickChecker, client_of, made_set
 
 INFER = f"/v2/models/{NAME}/infer"
 X = np.array([0.5, -1.0, 0.25, 2.0], dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with data_folder(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
 
 
 @pytest.fixture

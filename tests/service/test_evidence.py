@@ -12,17 +12,11 @@ from balance_core.errors import BalanceError, ConfigError, InvalidProof
 from balance_core.service.client.evidence import against_proof, against_receipt, by_itself, read_receipt
 from balance_core.service.receipts import sign_receipt
 from balance_core.signing import SigningKey
-from tests.service.auditing import Desk, QuickChecker, data_folder, made_set
+from tests.service.auditing import Desk, QuickChecker, made_set
 
 CHECKER = QuickChecker()
 INPUTS = {"x": np.array([[0.5, -1.0, 0.25, 2.0]], dtype=np.float32)}
 NONCE = "5a" * 32
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    with data_folder(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
+from typing_extensions import override
+
 from balance_core import registry
+from balance_core.closing import Closing
 from balance_core.errors import ConfigError, ToolNotFound
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.service.client.book import Book
@@ -106,7 +109,7 @@ def _httpx() -> Any:
     return httpx
 
 
-class Client:
+class Client(Closing):
     """Asks a provider's model, and believes nothing that it did not check itself; close it, or use it with `with`.
 
     The registration is pinned from the chain before the first request; each answer's receipt is checked and kept,
@@ -120,14 +123,7 @@ class Client:
             base_url=self.consumer.url, transport=transport, follow_redirects=False
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
+    @override
     def close(self) -> None:
         """Close the connections and stop what still checks."""
         self._http.close()

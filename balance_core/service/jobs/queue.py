@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from typing_extensions import override
 
 from balance_core import arrays
+from balance_core.closing import Closing
 from balance_core.errors import Busy, ConfigError, StageOutOfMemory
 from balance_core.service.jobs.database import Database
 from balance_core.service.jobs.leases import Leasing
@@ -35,7 +37,6 @@ from balance_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     import numpy as np
     from sqlalchemy import Connection
@@ -44,7 +45,7 @@ KEY_FILE = "jobs.key"
 _MAX_EVENTS_READ = 500
 
 
-class JobQueue:
+class JobQueue(Closing):
     """One queue for any number of threads and processes; a URL of SQLAlchemy names the database.
 
     By default it is a SQLite file in the data folder. `key` is the file of the key that seals inputs. `close` it, or
@@ -77,14 +78,7 @@ class JobQueue:
         self.held = self._leasing.held
         self.release = self._leasing.release
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
+    @override
     def close(self) -> None:
         """Close the database; what was accepted stays accepted."""
         self._database.close()

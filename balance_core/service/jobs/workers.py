@@ -12,14 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from typing_extensions import override
+
 from balance_core import measure
+from balance_core.closing import Closing
 from balance_core.errors import BalanceError
 from balance_core.service.jobs.attempt import Stop
 from balance_core.service.jobs.lease import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from balance_core.service.jobs.lease import Lease
     from balance_core.service.jobs.proving import Prover
@@ -34,7 +36,7 @@ _SHARE = 0.8
 _log = logging.getLogger(__name__)
 
 
-class Workers:
+class Workers(Closing):
     """So many threads, each with one proving process at a time; a context manager, or `start` and `close` it."""
 
     def __init__(
@@ -65,14 +67,10 @@ class Workers:
         self._active: dict[str, Lease] = {}
         self._threads: list[threading.Thread] = []
 
+    @override
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the threads."""
@@ -81,6 +79,7 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
+    @override
     def close(self, grace_seconds: float = 30.0) -> None:
         """Finish the proofs that are being made, or, after the grace, give their jobs back; then end."""
         self._stop.soon.set()

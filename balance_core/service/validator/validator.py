@@ -6,9 +6,12 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from balance_core import registry
+from balance_core.closing import Closing
 from balance_core.contracts import Signs
 from balance_core.errors import ChainError, ChainUnreachable, ConfigError
 from balance_core.service.validator.checking import Checker, Surroundings
@@ -24,7 +27,6 @@ from balance_core.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from balance_core.contracts import ChainAdapter, Storage
 
@@ -35,7 +37,7 @@ _FAILURES = 8
 """How often in a row a chain may answer nonsense before the validator ends: nothing it says then is worth a word."""
 
 
-class Validator:
+class Validator(Closing):
     """One validator on one chain, with a key and a memory of its own; any number of them run beside each other.
 
     The chain's settings name the key that signs. `memory` is the file with its cursor and verdicts, which no two
@@ -88,14 +90,7 @@ class Validator:
         self.trouble: str | None = None
         """Why the chain cannot be followed at present."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.close()
-
+    @override
     def close(self) -> None:
         """Stop, and let go of the memory; what was in hand is taken up by the next one that has it."""
         self.stop()
