@@ -40,7 +40,7 @@ def test_the_wheel_holds_code_example_and_kit_and_nothing_beside(built):
 def test_the_source_archive_does_not_swallow_the_plugins(built):
     _, source = built
     assert not any(name.startswith(("plugins/", "tests/", "requirements/")) for name in source)
-    assert {"pyproject.toml", "README.md", "LICENSE", "balance_core/contracts.py"} <= source
+    assert {"pyproject.toml", "README.md", "LICENSE", "balance_core/contracts/__init__.py"} <= source
 
 
 def test_the_lock_pins_by_hash_and_names_no_index():
