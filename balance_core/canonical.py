@@ -26,16 +26,40 @@ def encode(value: Any) -> bytes:
     Raises ConfigError for what has none: infinities, lone surrogates, too deep a nesting.
     """
     try:
-        return rfc8785.dumps(_portable(value))
+        portable = _portable(value, 0)
+        if _plain(portable):
+            return _ENCODER.encode(portable).encode()
+        return rfc8785.dumps(portable)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"a value has no canonical JSON form: {error}") from error
 
 
-def _portable(value: Any) -> Any:
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"))
+"""Writes the RFC 8785 form of `_plain` values, in C: the same escapes, and for such keys the same order."""
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value holds nothing that RFC 8785 writes in a way of its own: fractions, keys beyond ASCII."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() for key in value) and all(map(_plain, value.values()))
+    if kind is list:
+        return set(map(type, value)) <= _ATOMS or all(map(_plain, value))
+    return kind in _ATOMS
+
+
+_ATOMS = {str, int, bool, type(None)}
+
+
+def _portable(value: Any, depth: int) -> Any:
+    if depth > MAX_NESTING:
+        raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
     if isinstance(value, dict):
-        return {key: _portable(item) for key, item in value.items()}
+        return {key: _portable(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_portable(item) for item in value]
+        if set(map(type, value)) == {int} and max(value) < MAX_EXACT_INT and min(value) > -MAX_EXACT_INT:
+            return list(value)
+        return [_portable(item, depth + 1) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_EXACT_INT:
         return str(value)
     return value

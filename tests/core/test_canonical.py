@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,43 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_a_value_comes_back_as_it_was(value):
     assert canonical.decode(canonical.encode(value), max_size=10**6) == value
+
+
+@given(
+    st.recursive(
+        VALUES | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_what_is_written_is_what_rfc_8785_says_however_it_is_written(value):
+    assert canonical.encode(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\x00\x08\t\n\x0b\x0c\r\x1f\x7f\x80\u2028\ufeff\U0001f600\"\\/<>",
+        {"\ufb33": 1, "\U0001f600": 2, "\u20ac": 3, "1": 4, "\r": 5},
+        [True, False, None, 0, -1, 2**53 - 1, [], {}, ()],
+    ],
+)
+def test_escapes_and_orders_are_those_of_rfc_8785(value):
+    assert canonical.encode(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [{1: 2}, {None: 1}, "\ud800", {"\ud800": 1}, {1, 2}, b"x", float("nan")])
+def test_what_has_no_form_is_refused(value):
+    with pytest.raises(ConfigError, match="no canonical JSON form"):
+        canonical.encode(value)
+
+
+def test_what_is_too_deep_to_be_read_is_not_written():
+    value: list = []
+    for _ in range(canonical.MAX_NESTING + 1):
+        value = [value]
+    with pytest.raises(ConfigError, match="levels deep"):
+        canonical.encode(value)
 
 
 def test_keys_are_sorted_and_large_integers_are_strings():
