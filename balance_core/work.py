@@ -21,6 +21,7 @@ from balance_core.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from balance_core.contracts import Verifier
     from balance_core.model import Model
 
 PROVEN = "proven {number} {cid}"
@@ -226,18 +227,19 @@ def _prove_each(task: Task, job: LocalJob) -> Outcome:
 def _verify_each(task: Task, job: LocalJob) -> Outcome:
     """Check bundles of one backend as `_verify` does, each for itself; an error takes the place of what it says."""
     said: list[Any] = []
+    verifiers: dict[str, Verifier] = {}
     for number, path in enumerate(task.arguments["bundles"]):
         one = task.model_copy(update={"arguments": {**task.arguments, "bundle": path, "bundles": None}})
         try:
-            said.append({"verified": _verify(one, job).value})
+            said.append({"verified": _verify(one, job, verifiers).value})
         except BalanceError as error:
             said.append({"error": type(error).__name__, "message": error.message})
         job.progress(f"checked {number + 1}", (number + 1) / len(task.arguments["bundles"]))
     return Outcome(said, {})
 
 
-def _verify(task: Task, job: LocalJob) -> Outcome:
-    """Check a bundle as a stranger would: from its bytes, with the verifier alone."""
+def _verify(task: Task, job: LocalJob, verifiers: dict[str, Verifier] | None = None) -> Outcome:
+    """Check a bundle as a stranger would: from its bytes, with the verifier alone, which is looked up once."""
     if task.arguments.get("bundles"):
         return _verify_each(task, job)
     from balance_core import verification
@@ -246,7 +248,11 @@ def _verify(task: Task, job: LocalJob) -> Outcome:
 
     path = task.arguments.get("bundle") or job.path(task.blobs["bundle"])
     bundle = Bundle.read(Path(path))
-    verifier = registry.create("verifiers", bundle.registration.registration.backend)
+    verifiers = {} if verifiers is None else verifiers
+    backend = bundle.registration.registration.backend
+    if backend not in verifiers:
+        verifiers[backend] = registry.create("verifiers", backend)
+    verifier = verifiers[backend]
     expected = task.arguments.get("registration")
     if isinstance(expected, dict):
         expected = Registration.from_value(expected)

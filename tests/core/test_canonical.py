@@ -37,7 +37,7 @@ def test_what_is_written_is_what_rfc_8785_says_however_it_is_written(value):
 @pytest.mark.parametrize(
     "value",
     [
-        "\x00\x08\t\n\x0b\x0c\r\x1f\x7f\x80\u2028\ufeff\U0001f600\"\\/<>",
+        '\x00\x08\t\n\x0b\x0c\r\x1f\x7f\x80\u2028\ufeff\U0001f600"\\/<>',
         {"\ufb33": 1, "\U0001f600": 2, "\u20ac": 3, "1": 4, "\r": 5},
         [True, False, None, 0, -1, 2**53 - 1, [], {}, ()],
     ],
