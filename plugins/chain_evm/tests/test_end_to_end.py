@@ -212,6 +212,21 @@ def test_a_dry_run_tells_nearly_the_same_gas(published, capsys):
         assert abs(told[what] - gas) <= max(0.03 * gas, 2000), what
 
 
+def test_a_trial_without_any_node_costs_what_was_paid(published):
+    tried = EvmChain.onchain_cost(published.record, published.bundle)
+    if published.options["verifier"] != "shared":
+        return  # a trial is of the contract that serves every circuit
+    paid = published.spent
+    for gas, steps in (
+        (tried.deploy, ("deploying the verifier", "deploying the adapter")),
+        (tried.circuit, ("telling the verifier", "binding the model")),
+        (tried.verify, ("verifying",)),
+    ):
+        expected = sum(one.gas for one in paid if one.what.startswith(steps))
+        assert abs(gas - expected) <= 0.03 * expected, steps
+    assert tried.calldata == paid[-1].calldata
+
+
 def test_anybody_checks_it_by_its_id(published, capsys):
     found = verify_published(published.record.proof_id, chain="evm", chain_settings=published.options)
     assert found.checked_by_chain
