@@ -201,6 +201,10 @@ class Desk:
         self.jobs[job.job_id] = job
         return job
 
+    def jobs(self, job_ids):
+        found = {job_id: self.job(job_id) for job_id in job_ids}
+        return {job_id: job for job_id, job in found.items() if job is not None}
+
     def job(self, job_id):
         return self.jobs.get(job_id)
 

@@ -36,7 +36,7 @@ _AT_ONCE = 8
 _GROUP = 512
 _BATCH = 16
 """Proofs that are worth a process to check them while others are still being made."""
-_POLL_SECONDS, _POLL_SHARE, _POLL_MOST_SECONDS = 0.25, 0.03, 5.0
+_POLL_SECONDS, _POLL_SHARE, _POLL_MOST_SECONDS = 0.25, 0.01, 5.0
 """How often the provider is asked: less and less, so that the last proof waits for a small part of the whole."""
 _STALLED_SECONDS = 900.0
 """How long a provider may go without a further proof before it counts as one that will not prove."""
@@ -172,8 +172,10 @@ def _collect(
         left -= given_up
         if left and len(proofs.waiting) < _BATCH:
             yield Pause(_pause(began))
-        else:
-            yield from _check(consumer, proofs)
+            continue
+        yield from _check(consumer, proofs)
+        if left:
+            consumer.checker.prepare(proofs.registration.registration.backend)
     yield from _check(consumer, proofs)
 
 

@@ -23,7 +23,7 @@ from balance_core.service.audit.records import (
 from balance_core.service.receipts import now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from balance_core.service.receipts import SignedReceipt
@@ -45,8 +45,8 @@ class Answers(Protocol):
     def order(self, receipt_id: str) -> Any:
         """Have the answer proven, and return its job, whose `job_id` names it."""
 
-    def job(self, job_id: str) -> Any:
-        """Return a job, with its `state`, `bundle` and `reason`, or None."""
+    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, Any]:
+        """Return those of the jobs that are known, by name, with their `state`, `bundle` and `reason`."""
 
 
 class _Kept(Record):
@@ -134,19 +134,14 @@ class AuditHost:
     def state(self, audit_id: str) -> AuditState:
         """Say how an audit stands, with the jobs that prove the answers drawn; raises BlobNotFound."""
         kept = self._read(audit_id)
+        named = {sample: kept.jobs[sample] for sample in self._drawn(kept)}
+        found = self._answers.jobs(list(named.values()))
         return AuditState(
             audit_id=audit_id,
             accepted=kept.accepted,
             revealed=kept.revealed,
-            drawn=tuple(self._job(kept, sample) for sample in self._drawn(kept)),
+            drawn=tuple(_seen(sample, job_id, found.get(job_id)) for sample, job_id in named.items()),
         )
-
-    def _job(self, kept: _Kept, sample: int) -> DrawnJob:
-        job_id = kept.jobs[sample]
-        job = self._answers.job(job_id)
-        if job is None:
-            return DrawnJob(sample=sample, job_id=job_id, state="failed", reason="the job is no longer kept")
-        return DrawnJob(sample=sample, job_id=job_id, state=str(job.state), bundle=job.bundle, reason=job.reason)
 
     def _drawn(self, kept: _Kept) -> tuple[int, ...]:
         if kept.revealed is None:
@@ -198,3 +193,9 @@ class AuditHost:
                 path.unlink()
                 return
         raise Busy(f"{len(kept)} audits are open already", retry_after=60)
+
+
+def _seen(sample: int, job_id: str, job: Any) -> DrawnJob:
+    if job is None:
+        return DrawnJob(sample=sample, job_id=job_id, state="failed", reason="the job is no longer kept")
+    return DrawnJob(sample=sample, job_id=job_id, state=str(job.state), bundle=job.bundle, reason=job.reason)

@@ -42,8 +42,16 @@ class Attempt:
     """Runs the prove stage on leased jobs; `limits` hold for each proof, and the inputs go through a pipe only."""
 
     def __init__(
-        self, executor: Executor, leases: Sequence[Lease], material: Material, limits: Limits, stop: Stop
+        self,
+        executor: Executor,
+        leases: Sequence[Lease],
+        material: Material,
+        limits: Limits,
+        stop: Stop,
+        *,
+        more: bool = False,
     ) -> None:
+        """`more` says that other jobs wait, so that a process is made ready for them meanwhile."""
         self.made: list[str] = []
         """The proofs, as content of the workspace, in the order of the leases."""
         self._executor = executor
@@ -51,6 +59,7 @@ class Attempt:
         self._material = material
         self._limits = limits
         self._stop = stop
+        self._more = more
         self._said: tuple[str, float | None] | None = None
         self._error: BaseException | None = None
         self._began: float | None = None
@@ -76,7 +85,7 @@ class Attempt:
         )
         future = self._executor.submit(task, watch=self._see)
         self._executor.prepare("verify", backend)
-        if len(self._leases) > 1:  # then there will be more
+        if self._more:
             self._executor.prepare("prove", backend)
         self._follow(future)
         try:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _BATCH_SECONDS = 10.0
 """What one process is given to do, at the pace of those before; a job that is wanted now waits no longer for it."""
+_WORTH_SECONDS = 4.0
+"""What takes no longer is left to one process, since another one has to start first."""
+_LAST_SHARE = 4
+"""The last portion is this part of what is left when a single process could do the rest."""
 _BATCH_BYTES = 256 * 2**20
 """What the bundles of one process may take up together."""
 _LOG_BYTES = 4 * 2**20
@@ -69,19 +73,26 @@ class Prover:
         self._executor.close()
 
     def portion(self, leases: Sequence[Lease]) -> int:
-        """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer."""
+        """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer.
+
+        Nobody proves while the last portion is checked and published, so that one is to be small.
+        """
         pace = self._pace.get(leases[0].registration_id)
         if pace is None:
             return 1
         with contextlib.suppress(BalanceError):
             size = self._materials.of(leases[0].registration_id).size
-            return max(1, min(len(leases), int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size))
+            most = max(1, min(int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size))
+            if len(leases) > most or len(leases) * pace < _WORTH_SECONDS:
+                return min(len(leases), most)
+            return len(leases) - len(leases) // _LAST_SHARE
         return 1
 
-    def prove(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop) -> Callable[[], None]:
+    def prove(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop, more: bool = False) -> Callable[[], None]:
         """Prove jobs of one registration, and return what checks and publishes the proofs.
 
-        So the next ones can be proven meanwhile. Each job ends as done, failed, released or lost.
+        So the next ones can be proven meanwhile; `more` says that such wait. Each job ends as done, failed, released
+        or lost.
         """
         if leases[0].bundle is not None:
             return partial(self._submit, leases)
@@ -94,7 +105,7 @@ class Prover:
         self._trim_logs()
         seconds = leases[0].seconds or self._seconds
         limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
-        attempt = Attempt(self._executor, leases, material, limits, stop)
+        attempt = Attempt(self._executor, leases, material, limits, stop, more=more)
         attempt.run()
         self._learn(leases[0].registration_id, attempt)
         proven = self._bundles(leases, attempt.made, material)

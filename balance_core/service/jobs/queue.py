@@ -36,13 +36,14 @@ from balance_core.service.receipts import SignedReceipt, request_sha256
 from balance_core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from sqlalchemy import Connection
 
 KEY_FILE = "jobs.key"
 _MAX_EVENTS_READ = 500
+_MAX_JOBS_READ = 500
 
 
 class JobQueue(Closing):
@@ -185,6 +186,15 @@ class JobQueue(Closing):
         with self._database.read() as connection:
             row = job_row(connection, job_id)
         return None if row is None else job_of(row)
+
+    def jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Return how jobs stand, those that are known, in few questions to the database."""
+        found: dict[str, Job] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(job_ids), _MAX_JOBS_READ):
+                some = sa.select(jobs).where(jobs.c.job_id.in_(job_ids[start : start + _MAX_JOBS_READ]))
+                found.update((row.job_id, job_of(row)) for row in connection.execute(some))
+        return found
 
     def published(self, bundle: str) -> bool:
         """Say whether a bundle is one that a job has stored here."""

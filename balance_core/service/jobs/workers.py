@@ -105,43 +105,46 @@ class Workers(Closing):
         before: Future[None] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publishing:
             while not self._stop.soon.is_set():
-                leases, memory = self._next()
+                leases, memory, more = self._next()
                 if not leases:
                     continue
-                publish = self._prove(leases, memory)
+                publish = self._prove(leases, memory, more=more)
                 if before is not None:
                     before.result()
                 before = publishing.submit(self._publish, publish, leases)
 
-    def _next(self) -> tuple[list[Lease], Memory]:
+    def _next(self) -> tuple[list[Lease], Memory, bool]:
         """Lease jobs; without any, return after a while or when there is news."""
         try:
-            leases, memory = self._take()
+            leases, memory, more = self._take()
         except BalanceError as error:
             _log.warning("no job could be leased: %s", error)
             self._stop.soon.wait(_REST_SECONDS)
-            return [], Memory(0, 0)
+            return [], Memory(0, 0), False
         if not leases:
             self._queue.wait(self._poll_seconds)
-        return leases, memory
+        return leases, memory, more
 
-    def _take(self) -> tuple[list[Lease], Memory]:
-        """Lease what fits the memory that is free; a proof may use all that was free when it began."""
+    def _take(self) -> tuple[list[Lease], Memory, bool]:
+        """Lease what fits the memory that is free, and say whether more of its kind waits.
+
+        A proof may use all that was free when it began.
+        """
         with self._lock:
             memory = Memory(self.memory_bytes - self._reserved, self.memory_bytes)
             leases = self._queue.lease(self._name, self._lease_seconds, memory, self._most)
             if not leases:
-                return [], memory
+                return [], memory, False
             portion = self._prover.portion(leases)
             if leases[portion:]:
                 self._queue.release(leases[portion:])
             self._reserved += max(lease.memory_bytes for lease in leases[:portion])
             self._active.update((lease.job_id, lease) for lease in leases[:portion])
-            return leases[:portion], memory
+            return leases[:portion], memory, portion < len(leases)
 
-    def _prove(self, leases: Sequence[Lease], memory: Memory) -> Callable[[], None]:
+    def _prove(self, leases: Sequence[Lease], memory: Memory, *, more: bool) -> Callable[[], None]:
         try:
-            return self._prover.prove(leases, memory=memory, stop=self._stop)
+            return self._prover.prove(leases, memory=memory, stop=self._stop, more=more)
         except Exception as error:  # noqa: BLE001 - the thread goes on with other jobs
             return partial(_give_back, leases, error)
         finally:

@@ -1,4 +1,4 @@
-"""Audits, and the verifying key that auditors and clients check with."""
+"""Audits: a test set, answered and proven, under a seed that neither side chose."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from balance_core.service.audit.hosting import AuditHost
 from balance_core.service.audit.messages import AskedReveal
 from balance_core.service.audit.records import SignedPlan
 from balance_core.service.auth import Scope
-from balance_core.service.client.parts import Parts
 from balance_core.service.gate import requires
 from balance_core.service.jobs import Terms
-from balance_core.service.jobs.material import Materials
-from balance_core.service.problems import HttpRefusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from balance_core.records import Record
     from balance_core.service.jobs import Job
     from balance_core.service.provider import Provider
     from balance_core.service.receipts import SignedReceipt
 
 AuditPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The audit's id.")]
-RegistrationPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="The registration's id.")]
 MAX_MESSAGE_BYTES = 2**24
 """Largest message of an audit that is read; a reveal names every receipt."""
 
@@ -37,7 +35,6 @@ class _Hosted:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self.materials = Materials(provider.workspace)
 
     @cached_property
     def audits(self) -> AuditHost:
@@ -53,8 +50,8 @@ class _Hosted:
         estimate = self._provider.register().preparation.estimate
         return self._provider.queue.order(receipt_id, Terms(memory_bytes=estimate.memory_bytes))
 
-    def job(self, job_id: str) -> Job | None:
-        return self._provider.queue.job(job_id)
+    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        return self._provider.queue.jobs(job_ids)
 
 
 def router(provider: Provider) -> APIRouter:
@@ -62,23 +59,6 @@ def router(provider: Provider) -> APIRouter:
     hosted = _Hosted(provider)
     routes = APIRouter(prefix="/v1", tags=["audits"])
     may_audit = [Depends(requires(Scope.AUDIT))]
-
-    @routes.get(
-        "/registrations/{registration_id}/parts",
-        tags=["registrations"],
-        summary="The verifying key, and what else proofs under a registration are checked with",
-        dependencies=[Depends(requires(Scope.INFER))],
-    )
-    def parts(registration_id: RegistrationPath) -> Response:
-        if registration_id != provider.registration.registration_id:
-            raise HttpRefusal(
-                HTTPStatus.NOT_FOUND,
-                "this provider does not serve under that registration",
-                hint="GET /v1/registrations names the one that it serves under",
-            )
-        material = hosted.materials.of(registration_id)
-        found = Parts(material.registered.signed, material.key, material.commitment)
-        return Response(found.to_bytes(), media_type="application/zip")
 
     @routes.post("/audits", summary="Open an audit with a signed plan", status_code=201, dependencies=may_audit)
     async def opened(request: Request) -> Response:
