@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from balance_core.chain import Verification
@@ -14,14 +15,38 @@ from balance_evm.sender import Transaction
 if TYPE_CHECKING:
     from balance_core.chain import Answer, ChainRef, Challenge, Claim, Settlement, Withdrawal
     from balance_core.claim_state import ClaimState
-    from balance_evm.chain import EvmChain
-    from balance_evm.chronicle import Chronicle
+    from balance_evm.chronicle import Chronicle, Model
+    from balance_evm.network import Network
+    from balance_evm.writer import Writer
 
 
 class EvmClaims(SupportsClaims):
-    """What the registry's claims are to the core; bonds are in wei, and are paid with the call."""
+    """What the registry's claims are to the core, for a chain that reads and writes the rest of it.
 
-    def claim(self: EvmChain, claim: Claim, *, key: str) -> ChainRef:  # type: ignore[misc]  # a part of that class
+    Bonds are in wei, and are paid with the call.
+    """
+
+    network: Network
+
+    @property
+    @abstractmethod
+    def writer(self) -> Writer:
+        """The account that writes."""
+
+    @abstractmethod
+    def chronicle(self) -> Chronicle:
+        """Return what the registry holds now."""
+
+    @staticmethod
+    @abstractmethod
+    def model(read: Chronicle, registration_id: str) -> Model:
+        """Return a registered model; raises Rejected."""
+
+    @abstractmethod
+    def answer_name(self, read: Chronicle, proof_id: str) -> bytes:
+        """Return the registry's name for an answer; raises Rejected."""
+
+    def claim(self, claim: Claim, *, key: str) -> ChainRef:
         """Open a claim and pay its bond."""
         if claim.judges:
             raise Rejected(
@@ -45,7 +70,7 @@ class EvmClaims(SupportsClaims):
 
         return self.writer.write(claim, key, build, judged_here=False)
 
-    def challenge(self: EvmChain, challenge: Challenge, *, key: str) -> ChainRef:  # type: ignore[misc]
+    def challenge(self, challenge: Challenge, *, key: str) -> ChainRef:
         """Demand the proof of a claim and pay the bond that it asks for."""
 
         def build(read: Chronicle) -> Transaction:
@@ -58,7 +83,7 @@ class EvmClaims(SupportsClaims):
 
         return self.writer.write(challenge, key, build, names=challenge.challenger, judged_here=False)
 
-    def answer(self: EvmChain, answer: Answer, *, key: str) -> ChainRef:  # type: ignore[misc]
+    def answer(self, answer: Answer, *, key: str) -> ChainRef:
         """Return the entry in which the proof of a challenged claim closed it; the proof itself is the answer."""
         del key
         read = self.chronicle()
@@ -71,7 +96,7 @@ class EvmClaims(SupportsClaims):
             )
         return told.ref
 
-    def settle(self: EvmChain, settlement: Settlement, *, key: str) -> ChainRef:  # type: ignore[misc]
+    def settle(self, settlement: Settlement, *, key: str) -> ChainRef:
         """Close a claim whose deadline has passed."""
 
         def build(read: Chronicle) -> Transaction:
@@ -80,7 +105,7 @@ class EvmClaims(SupportsClaims):
 
         return self.writer.write(settlement, key, build, judged_here=False)
 
-    def withdraw(self: EvmChain, withdrawal: Withdrawal, *, key: str) -> ChainRef:  # type: ignore[misc]
+    def withdraw(self, withdrawal: Withdrawal, *, key: str) -> ChainRef:
         """Take what the account is owed, to the account itself."""
 
         def build(read: Chronicle) -> Transaction:
@@ -94,18 +119,18 @@ class EvmClaims(SupportsClaims):
 
         return self.writer.write(withdrawal, key, build, judged_here=False)
 
-    def claimed(self: EvmChain, proof_id: str) -> ClaimState:  # type: ignore[misc]
+    def claimed(self, proof_id: str) -> ClaimState:
         """Return a claim and how it stands."""
         return self._claim(self.chronicle(), proof_id)
 
-    def owed(self: EvmChain, account: str) -> int:  # type: ignore[misc]
+    def owed(self, account: str) -> int:
         """Return what the registry owes an account, in wei."""
         address = self.chronicle().account(account)
         if address is None:
             return 0
         return int(self.network.view(self.network.registry, interfaces.registry(), "owed", address))
 
-    def withdrawals(self: EvmChain, account: str) -> int:  # type: ignore[misc]
+    def withdrawals(self, account: str) -> int:
         """Return how many times an account has withdrawn."""
         return self.chronicle().replay.state.withdrawals.get(account, 0)
 
