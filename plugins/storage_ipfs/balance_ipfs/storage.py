@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, cast
 
 from balance_core import cid as cids
 from balance_core.contracts import Diagnoses, Finding, ListsContent, Storage
@@ -21,7 +23,8 @@ from balance_ipfs.address import Address
 from balance_ipfs.settings import IpfsSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
 
     from balance_core.settings import Settings
     from balance_ipfs.doors import Door, Gateway, Search
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from balance_ipfs.web import Web
 
 _IN_MEMORY = 2**20
-"""Bytes of a source that cannot be read twice which are kept in memory; more go to a file without a name."""
+"""Bytes of a source of unknown size which are kept in memory; more go to a file without a name."""
 _TRIAL = 3 * cids.CHUNK_BYTES // 2
 """Bytes of the trial content: two leaves and a node."""
 
@@ -75,15 +78,20 @@ class IpfsStorage(Storage, ListsContent, Diagnoses):
         return self.node
 
     def put(self, source: BinaryIO) -> str:
-        """Store and pin a stream's content; its address is computed here first, and the node must come to the same.
+        """Store and pin a stream's content; its address is computed here on the way, and the node must name the same.
 
-        A source that cannot be read twice is kept in a temporary file meanwhile. Sent content that the node was not
-        told to pin, it forgets; so of a put that fails nothing stays.
+        A source whose size cannot be known is kept in a temporary file first. Sent content that the node was not told
+        to pin, it forgets; so of a put that fails nothing stays.
         """
         node = self._writable()
-        with _read_twice(source) as (content, start, size, address):
-            wanted = Address.parse(address)
-            given = node.add(_again(content, start, size), size)
+        with _sized(source) as (content, start, size):
+            sent = _Sent(_again(content, start, size))
+            given = node.add(sent, size)
+        if sent.size != size:
+            raise StorageError(
+                f"{node.name} answered before it had been sent everything", hint="nothing was pinned; store it again"
+            )
+        wanted = Address.parse(sent.address())
         if given != wanted:
             raise ContentMismatch(
                 f"{node.name} gives the address {given} to content whose address is {wanted}",
@@ -91,7 +99,7 @@ class IpfsStorage(Storage, ListsContent, Diagnoses):
             )
         node.pin(wanted)
         self._confirm(node, wanted)
-        return address
+        return str(wanted)
 
     @staticmethod
     def _confirm(node: Node, address: Address) -> None:
@@ -214,24 +222,50 @@ def _again(content: BinaryIO, start: int, size: int) -> Iterator[bytes]:
         raise _unreadable(error) from error
 
 
+class _Sent:
+    """Content on its way to a node, hashed in a thread beside, so that its address is that of what went out."""
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        self._content = content
+        self._hasher = cids.Hasher()
+        self._hashed: Future[None] | None = None
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        with ThreadPoolExecutor(1, "hash") as beside:
+            for piece in self._content:
+                self._wait()  # never more than two pieces are in memory
+                self._hashed = beside.submit(self._hasher.update, piece)
+                self.size += len(piece)
+                yield piece
+
+    def _wait(self) -> None:
+        if self._hashed is not None:
+            self._hashed.result()
+
+    def address(self) -> str:
+        """Return the address of what was sent."""
+        self._wait()
+        return self._hasher.cid()
+
+
 @contextlib.contextmanager
-def _read_twice(source: BinaryIO) -> Iterator[tuple[BinaryIO, int, int, str]]:
-    """Read a source to its end, and lend it with its start, size and address, to be read again."""
-    hasher, size = cids.Hasher(), 0
+def _sized(source: BinaryIO) -> Iterator[tuple[BinaryIO, int, int]]:
+    """Lend a source, or a copy of one that cannot be measured, with its start and size."""
     with contextlib.ExitStack() as held:
+        start = 0
         try:
-            kept: BinaryIO | None = None
-            start = source.tell() if source.seekable() else 0
-            if not source.seekable():
-                kept = held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # type: ignore[assignment]  # it is one, and typeshed does not say so
-            for chunk in cids.chunks_of(source):
-                hasher.update(chunk)
-                size += len(chunk)
-                if kept is not None:
-                    kept.write(chunk)
+            if source.seekable():
+                start, content = source.tell(), source
+            else:
+                # It is one, and typeshed does not say so.
+                content = cast("BinaryIO", held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)))
+                for chunk in cids.chunks_of(source):
+                    content.write(chunk)
+            size = content.seek(0, os.SEEK_END) - start
         except OSError as error:
             raise _unreadable(error) from error
-        yield kept or source, start, size, hasher.cid()
+        yield content, start, size
 
 
 def _unreadable(error: OSError) -> StorageError:
