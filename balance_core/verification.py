@@ -8,7 +8,7 @@ from balance_core import opening
 from balance_core.bundle import check_parts
 from balance_core.chain import Standing, Voucher, Vouches
 from balance_core.errors import BalanceError, ConfigError, InvalidProof, Rejected, ToolFailed
-from balance_core.records import Digest, Record, Registration, SetupTrust, Statement, Tensor
+from balance_core.records import Digest, HiddenTensor, Record, Registration, SetupTrust, Statement, Tensor
 
 if TYPE_CHECKING:
     from balance_core.bundle import Bundle
@@ -33,6 +33,11 @@ class Verified(Record):
     """Private inputs that a statement hides, shown by an opening that was checked against it."""
     vouched_by: tuple[Voucher, ...] = ()
     """Empty: whoever made the bundle chose the registration too."""
+
+    @property
+    def hides_inputs(self) -> bool:
+        """Whether a statement holds a commitment to an input in place of its values."""
+        return any(isinstance(tensor, HiddenTensor) for one in self.statements for tensor in one.inputs)
 
     @property
     def vouched(self) -> str:
@@ -99,6 +104,11 @@ def verify(
         vouched_by=vouchers,
         opened_inputs=() if opened is None else _opened(verifier, bundle.key, statements, opened),
     )
+
+
+def with_opening(verified: Verified, verifier: Verifier, key: VerifyingKey, opening: InputOpening) -> Verified:
+    """Return what was verified with the private inputs that an opening shows; raises InvalidProof unless it fits."""
+    return verified.model_copy(update={"opened_inputs": _opened(verifier, key, verified.statements, opening)})
 
 
 def _opened(

@@ -218,18 +218,26 @@ def _prove_each(task: Task, job: LocalJob) -> Outcome:
     wanted = task.arguments["requests"]
     for number, order in enumerate(wanted):
         inputs = arrays.unpack(base64.b64decode(order["inputs"]))
-        proof = backend.prove(circuit, opening, [Request(inputs, bytes.fromhex(order["context"]))], job)
+        blind = order.get("blind")
+        request = Request(inputs, bytes.fromhex(order["context"]), bytes.fromhex(blind) if blind else None)
+        proof = backend.prove(circuit, opening, [request], job)
         blobs[f"proof-{number}"] = job.publish_bytes(proof.data, "proof.bin")
         job.progress(PROVEN.format(number=number, cid=blobs[f"proof-{number}"]), (number + 1) / len(wanted))
     return Outcome(None, blobs)
 
 
 def _verify_each(task: Task, job: LocalJob) -> Outcome:
-    """Check bundles of one backend as `_verify` does, each for itself; an error takes the place of what it says."""
+    """Check bundles of one backend as `_verify` does, each for itself; an error takes the place of what it says.
+
+    An opening is offered with some of them: where a statement hides its inputs, it must open them.
+    """
     said: list[Any] = []
     verifiers: dict[str, Verifier] = {}
-    for number, path in enumerate(task.arguments["bundles"]):
-        one = task.model_copy(update={"arguments": {**task.arguments, "bundle": path, "bundles": None}})
+    offered = task.arguments.get("openings") or [None] * len(task.arguments["bundles"])
+    for number, (path, opening) in enumerate(zip(task.arguments["bundles"], offered, strict=True)):
+        one = task.model_copy(
+            update={"arguments": {**task.arguments, "bundle": path, "bundles": None, "offered": opening}}
+        )
         try:
             said.append({"verified": _verify(one, job, verifiers).value})
         except BalanceError as error:
@@ -261,6 +269,9 @@ def _verify(task: Task, job: LocalJob, verifiers: dict[str, Verifier] | None = N
     shown = task.arguments.get("opening")
     opened = InputOpening.from_value(shown) if shown else None
     verified = verification.verify(bundle, verifier, expected=expected, voucher=voucher, opened=opened)
+    offered = task.arguments.get("offered")
+    if offered and verified.hides_inputs:
+        verified = verification.with_opening(verified, verifier, bundle.key, InputOpening.from_value(offered))
     return Outcome(verified.model_dump(mode="json"), {})
 
 

@@ -104,7 +104,14 @@ def ask(
         Literal["none", "later", "now"],
         typer.Option(help="No proof until asked for, one later, or one now: wait for it and check it."),
     ] = "none",
-    private: Annotated[bool, typer.Option("--private", help="Have the proof hide the input.")] = False,
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--public",
+            help="The proof must hide the input, or show it; by default as the registration has it.",
+            show_default=False,
+        ),
+    ] = None,
     registration: RegistrationOption = None,
     model: ModelOption = None,
     chain: ChainOption = "ledger",
@@ -120,6 +127,12 @@ def ask(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Write the proof's bundle to a file.", show_default=False)
     ] = None,
+    opening: Annotated[
+        Path | None,
+        typer.Option(
+            "--opening", help="Write what shows the proof's private input to others to a file.", show_default=False
+        ),
+    ] = None,
     json: given.JsonOption = False,
 ) -> None:
     """Ask a provider one question; its receipt, and its proof if there is one, are checked on this machine.
@@ -127,13 +140,13 @@ def ask(
     The registration is taken from the chain, never from the provider; what is relied on is kept with the receipts.
     """
     from balance_core.errors import ConfigError
-    from balance_core.files import write_output
+    from balance_core.files import write_output, write_whole
     from balance_core.model.inputs import as_batch, read_inputs
 
     if inputs is None:
         raise ConfigError("there is nothing to ask about", hint="give an input: --input x.npy")
-    if bundle is not None and proof != "now":
-        raise ConfigError("there is no bundle without a proof", hint="--proof now")
+    if (bundle is not None or opening is not None) and proof != "now":
+        raise ConfigError("there is no bundle, and nothing to open, without a proof", hint="--proof now")
     with client(
         url,
         registration=registration,
@@ -158,6 +171,10 @@ def ask(
         write_output(receipt, answer.signed.to_json())
     if bundle is not None and answer.bundle is not None:
         write_output(bundle, answer.bundle)
+    if opening is not None:
+        if answer.opening is None:
+            raise ConfigError("the proof hides nothing that could be opened", hint="leave --opening out")
+        write_whole(opening, answer.opening.to_json(), mode=0o600)
     if json:
         typer.echo(answer.signed.to_json().decode())
         return
@@ -185,4 +202,6 @@ def _show(answer: Answer) -> None:
         field("note", TEST_SETUP_NOTE)
     if answer.hidden:
         field("note", "the proof hides its input: that it is yours is the provider's word")
+    elif answer.opening is not None:
+        field("note", "the proof hides its input, and opens to yours")
     typer.echo("proven" if answer.proven else "accepted, which proves nothing: the backend is not sound")

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from balance_core.service.provider import Provider
     from balance_core.service.settings import ServiceLimits
 
-ROUTES = ("health", "inference", "registrations", "receipts", "bundles", "jobs", "audits", "verify")
-"""The modules of `balance_core.service.routes`, each with `router(provider)`."""
+ROUTES = ("inference", "health", "registrations", "receipts", "bundles", "jobs", "audits", "verify")
+"""The modules of `balance_core.service.routes`, each with `router(provider)`; what is asked most is first."""
 DESCRIPTION = """\
 Answers of a registered model, each with a signed receipt and, where asked, a proof.
 

@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from typing_extensions import override
+
 REQUESTS = "balance.service"
 """The logger with one entry for each request."""
 
@@ -25,9 +27,24 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
+class StandardError(logging.Handler):
+    """Writes to standard error as it is at that moment: whoever redirects it gets what is logged afterwards."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stderr
+        if stream is None or stream.closed:
+            return
+        try:
+            stream.write(self.format(record) + "\n")
+            stream.flush()
+        except Exception:  # noqa: BLE001 - as all handlers: what cannot be logged stops nothing
+            self.handleError(record)
+
+
 def write_logs(level: int = logging.INFO) -> None:
     """Have this process write its logs to standard error; only warnings of what others log."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(REQUESTS).setLevel(level)

@@ -22,8 +22,12 @@ STATUS: tuple[tuple[type[BalanceError], HTTPStatus], ...] = (
     (errors.StorageUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.ChainUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.StageTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    (errors.StageOutOfMemory, HTTPStatus.INSUFFICIENT_STORAGE),
+    (errors.ProviderUnreachable, HTTPStatus.BAD_GATEWAY),
+    (errors.Refused, HTTPStatus.BAD_GATEWAY),
+    (errors.BalanceError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
-"""The first that fits counts; any other error is the provider's own, and 500."""
+"""The first that fits counts."""
 
 
 class HttpRefusal(BalanceError):
@@ -66,5 +70,7 @@ def described(error: Exception) -> tuple[HTTPStatus, Problem, dict[str, str]]:
 
 _OWN = {
     HTTPStatus.GATEWAY_TIMEOUT: "the answer took too long",
+    HTTPStatus.BAD_GATEWAY: "another provider, which this one asks, does not do its part",
+    HTTPStatus.INSUFFICIENT_STORAGE: "the provider has not the memory that this takes",
     HTTPStatus.SERVICE_UNAVAILABLE: "something that the provider relies on does not answer",
 }

@@ -171,16 +171,22 @@ class Provider(Closing):
         nonce: str | None = None,
         visibility: wire.Visibility | None = None,
         registration: str | None = None,
+        blind: str | None = None,
     ) -> Answer:
         """Answer one input: an array for a model with one input, or arrays by name, of the model's own shapes.
 
         The receipt is on the disk when this returns, and so is the job, with proof `later` or `now`. `nonce` is 32
-        bytes as hex that name the request; the same request again gets the same receipt. Raises ConfigError for what
+        bytes as hex that name the request; the same request again gets the same receipt. `blind` is 32 secret bytes,
+        as hex, that hide a private input in its proof: whoever knows them can open it. Raises ConfigError for what
         the model does not take, Busy where too much waits, Rejected for a nonce that named another input.
         """
         running = self._started
         asked = wire.Asked(
-            proof=proof, nonce=nonce or os.urandom(32).hex(), visibility=visibility, registration=registration
+            proof=proof,
+            nonce=nonce or os.urandom(32).hex(),
+            visibility=visibility,
+            registration=registration,
+            blind=blind,
         )
         return running.answer(typed(inputs, self.summary.inputs), asked, self._nonces)
 

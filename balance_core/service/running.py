@@ -125,6 +125,7 @@ class Running:
         nonce = asked.nonce or os.urandom(32).hex()
         context = context_of(nonce, self.registration_id)
         proof = asked.proof or self.provider.settings.proof
+        blind = bytes.fromhex(asked.blind) if asked.blind else None
         known = nonces.claim(context, sha256)
         earlier = self.queue.receipt(known) if known is not None else None
         if earlier is not None and earlier.receipt.proof == proof:
@@ -146,12 +147,12 @@ class Running:
             )
             if proof == "none":
                 signed, job = sign_receipt(self.key, unjobbed), None
-                self.queue.keep(signed, inputs if self.provider.settings.keep_inputs else None)
+                self.queue.keep(signed, inputs if self.provider.settings.keep_inputs else None, blind)
             else:
                 promised = unjobbed.model_copy(update={"proof": proof, "job_id": unjobbed.job})
                 signed = sign_receipt(self.key, promised)
                 priority = NOW_PRIORITY if proof == "now" else 0
-                job = self.queue.accept(Order(inputs, self.terms(priority)), signed)
+                job = self.queue.accept(Order(inputs, self.terms(priority), blind), signed)
         except BaseException:
             nonces.release(context)
             raise
@@ -175,6 +176,12 @@ class Running:
             raise ConfigError(
                 f"{backend} hides inputs under this registration: a proof does not show them",
                 hint="ask with balance_visibility=private, or leave it out",
+            )
+
+        if asked.blind is not None and not self._hides_inputs:
+            raise ConfigError(
+                f"{backend} does not hide inputs under this registration: there is nothing to blind",
+                hint="leave balance_blind out",
             )
 
     def _given(self, signed: SignedReceipt, job: Job | None) -> Answer:

@@ -155,6 +155,8 @@ class Asked(Message):
     """Whether a proof may show the input, or must hide it; by default as the registration has it."""
     registration: Digest | None = None
     """The registration that the client relies on; under any other the request is refused."""
+    blind: Context | None = Field(None, repr=False)
+    """32 secret bytes as hex that hide the input in its proof, so that the client, who drew them, can open it."""
 
 
 class Given(Message):

@@ -17,6 +17,7 @@ from balance_core.service.audit.records import (
     AuditPlan,
     LabelledSet,
     SignedPlan,
+    blind_of,
     nonce_of,
 )
 from balance_core.service.client.asking import Question
@@ -44,6 +45,8 @@ class Auditor:
     test_set: LabelledSet
     inputs: tuple[dict[str, np.ndarray], ...] = field(repr=False)
     share: str = field(repr=False)
+    private: bool = False
+    """Whether proofs are to hide their inputs."""
     accepted: SignedAcceptance | None = None
     receipts: dict[int, SignedReceipt] = field(default_factory=dict, repr=False)
     revealed: SignedReveal | None = None
@@ -60,10 +63,12 @@ class Auditor:
         drawn: int | None = None,
         metric: Metric | None = None,
         confidence: float = 0.95,
+        private: bool = False,
     ) -> Self:
         """Fix the test set under the pinned registration; `drawn` answers must be proven, by default all.
 
-        `inputs` is a batch of the model's own shapes and types, `labels` holds a row for each sample.
+        `inputs` is a batch of the model's own shapes and types, `labels` holds a row for each sample. `private` says
+        that the registration hides inputs.
         """
         count = len(next(iter(inputs.values())))
         values = np.asarray(labels)
@@ -98,7 +103,7 @@ class Auditor:
             commitment=share_commitment("consumer", share),
             time=now(),
         )
-        return cls(pin, SignedPlan.sign(plan, key), test_set, samples, share)
+        return cls(pin, SignedPlan.sign(plan, key), test_set, samples, share, private)
 
     @property
     def audit_id(self) -> str:
@@ -118,7 +123,12 @@ class Auditor:
     def question(self, sample: int) -> Question:
         """Return the request for one sample; the samples are shown to nobody before the plan was accepted."""
         return Question(
-            self.inputs[sample], self.pin.registration, self.promised, nonce=nonce_of(self.audit_id, sample)
+            self.inputs[sample],
+            self.pin.registration,
+            self.promised,
+            private=self.private,
+            nonce=nonce_of(self.audit_id, sample),
+            blind=blind_of(self.test_set.salt, sample),
         )
 
     def take(self, sample: int, answer: Answer) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from balance_core.errors import BalanceError, ConfigError, InvalidProof
+from balance_core.records import InputOpening
 from balance_core.service.audit import odds
 from balance_core.service.audit.draw import answers_digest, draw, seed_of
-from balance_core.service.audit.records import AuditReport, ClassRow, Interval, Odds, nonce_of
-from balance_core.service.client.inputs import check_inputs
+from balance_core.service.audit.records import AuditReport, ClassRow, Interval, Odds, blind_of, nonce_of
+from balance_core.service.client.inputs import check_inputs, opens_inputs, stated_inputs
 from balance_core.service.receipts import check_receipt, contradiction, matching, request_sha256
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from balance_core.service.receipts import AnswerReceipt, SignedReceipt
     from balance_core.verification import Verified
 
-    Verify = Callable[[Mapping[int, Bundle], str], Mapping[int, Verified | BalanceError]]
-    """Checks bundles, by sample, under a registration's id; an error takes the place of what a proof says."""
+    Verify = Callable[[Mapping[int, Bundle], str, Mapping[int, InputOpening]], Mapping[int, Verified | BalanceError]]
+    """Checks bundles, by sample, under a registration's id, with what opens those that hide their inputs; an error
+    takes the place of what a proof says."""
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """The fractions of false answers that a report gives the odds of."""
@@ -57,7 +59,7 @@ def report(evidence: Evidence, verify: Verify, *, own: Right | None = None) -> A
     if stray:
         raise InvalidProof(f"the audit holds a proof of sample {stray[0]}, which the seed did not draw")
     bundles = {sample: evidence.bundle(sample) for sample in sorted(evidence.proofs)}
-    verified = verify(bundles, plan.registration_id) if bundles else {}
+    verified = verify(bundles, plan.registration_id, openings(evidence)) if bundles else {}
     false, hidden, sound = [], False, bool(bundles)
     for sample in bundles:
         said = verified[sample]
@@ -151,7 +153,28 @@ def compare(evidence: Evidence, sample: int, receipt: AnswerReceipt, verified: V
             raise InvalidProof(f"the proof of sample {sample} is of something else: {error.message}") from error
         check_inputs(other, evidence.key, inputs)
         return False, True
-    return True, check_inputs(statement, evidence.key, inputs)
+    return True, check_inputs(statement, evidence.key, inputs, opened=verified.opened_inputs)
+
+
+def openings(evidence: Evidence) -> dict[int, InputOpening]:
+    """Return what opens the proofs, where their statements hide inputs and their verifier can open them."""
+    key = evidence.key
+    if not opens_inputs(key.backend):
+        return {}
+    found = {}
+    for sample in evidence.proofs:
+        inputs = evidence.inputs[sample]
+        if request_sha256(inputs) != evidence.receipts[sample].receipt.input_sha256:
+            continue  # `compare` says so
+        stated = stated_inputs(key, inputs)
+        if stated is not None:
+            found[sample] = InputOpening(
+                circuit_id=key.circuit_id,
+                context=evidence.receipts[sample].receipt.context,
+                inputs=stated,
+                blind=blind_of(evidence.test_set.salt, sample),
+            )
+    return found
 
 
 def _odds(plan: AuditPlan, fraction: float) -> Odds:

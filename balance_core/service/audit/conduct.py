@@ -10,7 +10,7 @@ from balance_core.bundle import Bundle
 from balance_core.errors import BalanceError, Busy, ConfigError, InvalidProof, ProviderError, ProviderUnreachable
 from balance_core.model.inputs import as_batch
 from balance_core.service.audit.auditor import Auditor
-from balance_core.service.audit.check import compare, report
+from balance_core.service.audit.check import compare, openings, report
 from balance_core.service.audit.file import MAX_PROVEN, AuditFile, Evidence
 from balance_core.service.audit.messages import AuditState
 from balance_core.service.audit.records import MAX_SAMPLES, SignedAcceptance, SignedReveal
@@ -20,7 +20,7 @@ from balance_core.service.client.steps import Call, Pause, Together, Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from balance_core.records import ModelCommitment, VerifyingKey
+    from balance_core.records import InputOpening, ModelCommitment, VerifyingKey
     from balance_core.service.audit.messages import DrawnJob
     from balance_core.service.audit.metrics import Metric, Right
     from balance_core.service.client.consumer import Consumer
@@ -101,6 +101,7 @@ def conduct(consumer: Consumer, inputs: Any, labels: Any, terms: AuditTerms) -> 
         drawn=terms.drawn,
         metric=terms.metric,
         confidence=terms.confidence,
+        private=consumer.hides,
     )
     plan = auditor.plan.plan
     if plan.drawn > MAX_PROVEN:
@@ -173,21 +174,22 @@ def _collect(
         if left and len(proofs.waiting) < _BATCH:
             yield Pause(_pause(began))
             continue
-        yield from _check(consumer, proofs)
+        yield from _check(consumer, auditor, proofs)
         if left:
             consumer.checker.prepare(proofs.registration.registration.backend)
-    yield from _check(consumer, proofs)
+    yield from _check(consumer, auditor, proofs)
 
 
 def _pause(began: float) -> float:
     return min(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - began)), _POLL_MOST_SECONDS)
 
 
-def _check(consumer: Consumer, proofs: _Proofs) -> Steps[None]:
+def _check(consumer: Consumer, auditor: Auditor, proofs: _Proofs) -> Steps[None]:
     waiting = proofs.waiting
     registration_id = proofs.registration.registration.registration_id
     if waiting:
-        said = yield Work(lambda: consumer.checker.by_sample(waiting, registration_id))
+        opening = openings(_evidence(auditor, proofs, waiting))
+        said = yield Work(lambda: consumer.checker.by_sample(waiting, registration_id, opening))
         proofs.verified.update(said)
 
 
@@ -206,19 +208,7 @@ def _fetched(consumer: Consumer, job: DrawnJob) -> Steps[bytes | None]:
 
 def _concluded(auditor: Auditor, proofs: _Proofs, terms: AuditTerms) -> AuditFile:
     """Return the file of all that holds; a proof that does not is none, and its sample unproven."""
-    receipts = auditor.ordered()
-    everything = Evidence(
-        plan=auditor.plan,
-        acceptance=_given(auditor.accepted),
-        test_set=auditor.test_set,
-        receipts=receipts,
-        reveal=auditor.revealed,
-        registration=proofs.registration,
-        key=proofs.key,
-        commitment=proofs.commitment,
-        inputs={sample: auditor.inputs[sample] for sample in proofs.bundles},
-        proofs={sample: bundle.proof.data for sample, bundle in proofs.bundles.items()},
-    )
+    everything = _evidence(auditor, proofs, proofs.bundles)
     good = [sample for sample in proofs.bundles if _holds(everything, sample, proofs.verified[sample])]
     evidence = Evidence(
         **{
@@ -228,11 +218,28 @@ def _concluded(auditor: Auditor, proofs: _Proofs, terms: AuditTerms) -> AuditFil
         }
     )
 
-    def known(bundles: Mapping[int, Bundle], registration_id: str) -> Mapping[int, Verified | BalanceError]:
-        del bundles, registration_id
+    def known(
+        bundles: Mapping[int, Bundle], registration_id: str, openings: Mapping[int, InputOpening]
+    ) -> Mapping[int, Verified | BalanceError]:
+        del bundles, registration_id, openings
         return proofs.verified
 
     return AuditFile(evidence, report(evidence, known, own=terms.own))
+
+
+def _evidence(auditor: Auditor, proofs: _Proofs, bundles: Mapping[int, Bundle]) -> Evidence:
+    return Evidence(
+        plan=auditor.plan,
+        acceptance=_given(auditor.accepted),
+        test_set=auditor.test_set,
+        receipts=auditor.ordered(),
+        reveal=auditor.revealed,
+        registration=proofs.registration,
+        key=proofs.key,
+        commitment=proofs.commitment,
+        inputs={sample: auditor.inputs[sample] for sample in bundles},
+        proofs={sample: bundle.proof.data for sample, bundle in bundles.items()},
+    )
 
 
 def _holds(evidence: Evidence, sample: int, said: Verified | BalanceError) -> bool:

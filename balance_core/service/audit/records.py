@@ -195,6 +195,14 @@ def nonce_of(audit_id: str, sample: int) -> str:
     return canonical.digest("audit-nonce/1", bytes.fromhex(audit_id), sample.to_bytes(8, "big"))
 
 
+def blind_of(salt: str, sample: int) -> str:
+    """Return what hides a sample's input in its proof, where the registration hides inputs.
+
+    The consumer draws it, with the set's salt; whoever has the audit's file, and so the salt, can open these proofs.
+    """
+    return canonical.digest("audit-blind/1", bytes.fromhex(salt), sample.to_bytes(8, "big"))
+
+
 class Interval(Record):
     """Between two numbers, both of them included."""
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from balance_core.errors import ConfigError, InvalidProof, ProviderUnreachable
 from balance_core.integer.interface import STRUCTURE_PART
+from balance_core.records import InputOpening
 from balance_core.service import wire
-from balance_core.service.client.inputs import check_inputs, digest_of, stated_inputs
+from balance_core.service.client.inputs import check_inputs, digest_of, opens_inputs, stated_inputs
 from balance_core.service.receipts import SignedReceipt, check_receipt, context_of, matching, request_sha256
 
 if TYPE_CHECKING:
@@ -31,17 +32,35 @@ class Question:
     registration: Registration
     proof: ProofMode = "none"
     private: bool = False
+    """Whether the proof is to hide the input; then `blind` opens it, which this side draws."""
+    visibility: wire.Visibility | None = None
+    """What the provider is told of that; None: as the registration has it."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(32))
+    blind: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     def body(self) -> wire.Body:
         """Return what is sent."""
         asked = wire.Asked(
             proof=self.proof,
             nonce=self.nonce,
-            visibility="private" if self.private else "public",
+            visibility=self.visibility,
             registration=self.registration.registration_id,
+            blind=self.blind if self.private else None,
         )
         return wire.write_request(self.inputs, asked)
+
+    def opening(self, key: VerifyingKey) -> InputOpening | None:
+        """Return what shows that a proof under this key is of this input, if the proof is to hide it.
+
+        None where the key, or its proof system, lets nobody open what is hidden.
+        """
+        if not self.private or not opens_inputs(key.backend):
+            return None
+        stated = stated_inputs(key, self.inputs)
+        if stated is None:
+            return None
+        context = context_of(self.nonce, self.registration.registration_id)
+        return InputOpening(circuit_id=key.circuit_id, context=context, inputs=stated, blind=self.blind)
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,9 @@ class Answer:
     bound: bool = True
     """Whether the receipt's digest of the input was computed here; else only a proof shows that it is this one's."""
     hidden: bool = False
-    """Whether the proof hides its input, so that only the receipt says that it is the one that was sent."""
+    """Whether the proof hides its input and nobody can open it: only the receipt says that it is the one sent."""
+    opening: InputOpening | None = field(default=None, repr=False)
+    """What opens the hidden input of the proof, tried here; whoever is shown it knows the input."""
 
     @property
     def receipt(self) -> AnswerReceipt:
@@ -145,9 +166,17 @@ def _real(tensor: Tensor) -> np.ndarray:
 
 
 def check_proof(answer: Answer, bundle: Bundle, verified: Verified) -> Answer:
-    """Return the answer with its proof; raises InvalidProof where the proof is not of this very answer."""
-    statement = matching(answer.receipt, verified)
-    shown = check_inputs(statement, bundle.key, answer.question.inputs)
-    if not shown and not answer.question.private:
+    """Return the answer with its proof; raises InvalidProof where the proof is not of this very answer.
+
+    A proof that hides its input was checked with the question's opening, if there is one.
+    """
+    statement, question = matching(answer.receipt, verified), answer.question
+    shown = check_inputs(statement, bundle.key, question.inputs, opened=verified.opened_inputs)
+    if verified.hides_inputs and not question.private:
         raise InvalidProof("the proof hides its input, which was not asked for")
-    return replace(answer, verified=verified, bundle=bundle.to_bytes(), hidden=not shown)
+    if question.private and not verified.hides_inputs:
+        raise InvalidProof("the proof shows its input to everybody, which was to be hidden")
+    opening = question.opening(bundle.key)
+    if opening is not None and not shown:
+        raise InvalidProof("the proof hides its input, and was not opened")
+    return replace(answer, verified=verified, bundle=bundle.to_bytes(), hidden=not shown, opening=opening)

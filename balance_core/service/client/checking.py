@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from balance_core.bundle import Bundle
     from balance_core.chain import Voucher
     from balance_core.contracts import Executor
+    from balance_core.records import InputOpening
+
+    _Order = tuple[bytes, dict[str, Any] | None]
+    """A bundle, and the opening of its inputs as JSON has it."""
 
 DEFAULT_LIMITS = Limits(seconds=600, memory_bytes=4 * 2**30)
 """What checking one batch of a stranger's proofs may take."""
@@ -34,17 +38,27 @@ class Checker:
         self._running().prepare("verify", backend)
 
     def check(
-        self, bundles: Sequence[bytes], *, backend: str, registration_id: str, voucher: Voucher | None = None
+        self,
+        bundles: Sequence[bytes],
+        *,
+        backend: str,
+        registration_id: str,
+        voucher: Voucher | None = None,
+        openings: Sequence[InputOpening | None] = (),
     ) -> list[Verified | BalanceError]:
         """Return for each bundle what it proves under this registration, or why it does not.
+
+        `openings` are of the bundles' inputs: those that hide them must open to these.
 
         A bundle that brings its process down costs the others of its batch nothing but time.
         """
         registry.info("verifiers", backend)
         word = voucher.model_dump(mode="json") if voucher else None
         said: list[Verified | BalanceError] = []
+        given = [None if one is None else one.model_dump(mode="json") for one in openings] or [None] * len(bundles)
+        orders = list(zip(bundles, given, strict=True))
         for start in range(0, len(bundles), _BATCH):
-            batch = bundles[start : start + _BATCH]
+            batch = orders[start : start + _BATCH]
             arguments = {"registration": registration_id, "voucher": word}
             try:
                 said += self._batch(batch, backend, arguments)
@@ -52,13 +66,18 @@ class Checker:
                 said += [error] if len(batch) == 1 else [self._alone(one, backend, arguments) for one in batch]
         return said
 
-    def by_sample(self, bundles: Mapping[int, Bundle], registration_id: str) -> dict[int, Verified | BalanceError]:
-        """Check an audit's bundles, which all are of one backend."""
+    def by_sample(
+        self, bundles: Mapping[int, Bundle], registration_id: str, openings: Mapping[int, InputOpening]
+    ) -> dict[int, Verified | BalanceError]:
+        """Check an audit's bundles, which all are of one backend, with the openings of those that may hide inputs."""
         if not bundles:
             return {}
         backend = next(iter(bundles.values())).proof.backend
         found = self.check(
-            [bundle.to_bytes() for bundle in bundles.values()], backend=backend, registration_id=registration_id
+            [bundle.to_bytes() for bundle in bundles.values()],
+            backend=backend,
+            registration_id=registration_id,
+            openings=[openings.get(sample) for sample in bundles],
         )
         return dict(zip(bundles, found, strict=True))
 
@@ -73,24 +92,23 @@ class Checker:
             self._executor = registry.create("executors", "local")
         return self._executor
 
-    def _alone(self, bundle: bytes, backend: str, arguments: dict[str, Any]) -> Verified | BalanceError:
+    def _alone(self, order: _Order, backend: str, arguments: dict[str, Any]) -> Verified | BalanceError:
         try:
-            return self._batch([bundle], backend, arguments)[0]
+            return self._batch([order], backend, arguments)[0]
         except StageError as error:
             return error
 
     def _batch(
-        self, bundles: Sequence[bytes], backend: str, arguments: dict[str, Any]
+        self, orders: Sequence[_Order], backend: str, arguments: dict[str, Any]
     ) -> list[Verified | BalanceError]:
         with Workspace.default().scratch() as folder:
             paths = []
-            for number, data in enumerate(bundles):
+            for number, (data, _) in enumerate(orders):
                 path = folder / f"{number}.balance"
                 path.write_bytes(data)
                 paths.append(str(path))
-            task = Task(
-                stage="verify", plugin=backend, arguments={**arguments, "bundles": paths}, limits=self._limits
-            )
+            given = {**arguments, "bundles": paths, "openings": [opening for _, opening in orders]}
+            task = Task(stage="verify", plugin=backend, arguments=given, limits=self._limits)
             return [_said(one) for one in self._running().submit(task).result().value]
 
 

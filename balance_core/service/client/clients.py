@@ -133,8 +133,11 @@ class Client(Closing):
         """Return the registration that is relied on, and under which head."""
         return self.carry_out(self.consumer.begin())
 
-    def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool = False) -> Answer:
-        """Ask one question: an array, or arrays by name. With proof `now` it returns when the proof was checked."""
+    def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool | None = None) -> Answer:
+        """Ask one question: an array, or arrays by name. With proof `now` it returns when the proof was checked.
+
+        `private` says that a proof must hide the input, or must show it; by default it is as the registration has it.
+        """
         return self.carry_out(self.consumer.ask(inputs, proof=proof, private=private))
 
     def prove(self, answer: Answer, *, seconds: float | None = None) -> Answer:
@@ -180,8 +183,11 @@ class AsyncClient:
         """Return the registration that is relied on, and under which head."""
         return await self.carry_out(self.consumer.begin())
 
-    async def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool = False) -> Answer:
-        """Ask one question: an array, or arrays by name. With proof `now` it returns when the proof was checked."""
+    async def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool | None = None) -> Answer:
+        """Ask one question: an array, or arrays by name. With proof `now` it returns when the proof was checked.
+
+        `private` says that a proof must hide the input, or must show it; by default it is as the registration has it.
+        """
         return await self.carry_out(self.consumer.ask(inputs, proof=proof, private=private))
 
     async def prove(self, answer: Answer, *, seconds: float | None = None) -> Answer:

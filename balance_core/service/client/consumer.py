@@ -80,6 +80,8 @@ class Consumer:
     """Seconds for a call, and for waiting while the provider is busy."""
     pinned: Pin | None = None
     inputs: tuple[TensorSpec, ...] = ()
+    hides: bool = False
+    """Whether proofs are to hide inputs; the provider's word, which every proof shows to be true or not."""
     parts: Parts | None = None
     """The verifying key and what belongs to it, where the provider hands it out."""
 
@@ -94,6 +96,7 @@ class Consumer:
         found = yield from self.call(Call("GET", f"/v2/models/{self.model}", max_bytes=_SMALL_BYTES))
         metadata = _message(wire.ModelMetadata, found)
         named = metadata.parameters.get("balance_registration")
+        self.hides = metadata.parameters.get("balance_private_input") is True
         address = f"{self.url[:180]} {self.model}"
         pin: Pin = yield Work(
             lambda: self.pinning.pin(address, self.wanted, named if isinstance(named, str) else None)
@@ -155,14 +158,23 @@ class Consumer:
                 raise error
             yield Pause(error.retry_after)
 
-    def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool = False) -> Steps[Answer]:
-        """Ask one question; with proof `now` the answer is returned with its proof, checked here."""
+    def ask(self, inputs: Any, *, proof: ProofMode = "none", private: bool | None = None) -> Steps[Answer]:
+        """Ask one question; with proof `now` the answer is returned with its proof, checked here.
+
+        `private` says that a proof must hide the input, or must show it; by default it is as the registration has it.
+        """
         pin = yield from self.begin()
         batch = as_batch(inputs, self.inputs)
         count = len(next(iter(batch.values())))
         if count != 1:
             raise ConfigError(f"one question holds one input, not {count}", hint="ask for them one by one")
-        question = Question({name: array[0] for name, array in batch.items()}, pin.registration, proof, private)
+        question = Question(
+            {name: array[0] for name, array in batch.items()},
+            pin.registration,
+            proof,
+            private=self.hides if private is None else private,
+            visibility=None if private is None else "private" if private else "public",
+        )
         answer = yield from self.put(question)
         yield Work(lambda: self.book.keep(answer.signed))
         return (yield from self.prove(answer)) if proof == "now" else answer
@@ -201,9 +213,11 @@ class Consumer:
         bundle = Bundle.from_bytes(data)
         if bundle.registration_id != pin.registration.registration_id:
             raise InvalidProof("the proof is under another registration than the one that you rely on")
+        opening = answer.question.opening(bundle.key)
         said = yield Work(
             lambda: self.checker.check(
                 [data],
+                openings=[opening],
                 backend=pin.registration.backend,
                 registration_id=pin.registration.registration_id,
                 voucher=pin.voucher,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core import canonical
+from balance_core import canonical, registry
+from balance_core.contracts import OpensInputs
 from balance_core.errors import InvalidProof
 from balance_core.integer import interface
 from balance_core.integer.interface import STRUCTURE_PART
@@ -39,14 +40,27 @@ def digest_of(inputs: tuple[Tensor, ...]) -> str:
     return canonical.digest("inputs/1", *(tensor.to_json() for tensor in inputs))
 
 
-def check_inputs(statement: Statement, key: VerifyingKey, inputs: Mapping[str, np.ndarray]) -> bool:
+def opens_inputs(backend: str) -> bool:
+    """Say whether this proof system's verifier can open hidden inputs for whoever knows what blinds them."""
+    return issubclass(registry.load("verifiers", backend), OpensInputs)
+
+
+def check_inputs(
+    statement: Statement,
+    key: VerifyingKey,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    opened: tuple[Tensor, ...] = (),
+) -> bool:
     """Raise InvalidProof unless the statement is about these inputs; False where it hides them.
 
-    A hidden input cannot be compared: the commitment to it is the provider's, who alone can open it.
+    A hidden input can be compared only where it was `opened`, which shows what stands behind the commitment.
     """
-    if any(isinstance(tensor, HiddenTensor) for tensor in statement.inputs):
-        return False
     expected = stated_inputs(key, inputs)
+    if any(isinstance(tensor, HiddenTensor) for tensor in statement.inputs):
+        if opened and opened != expected:
+            raise InvalidProof("the proof is about another input than the one that was sent")
+        return bool(opened)
     if expected is not None:
         if expected != statement.inputs:
             raise InvalidProof("the proof is about another input than the one that was sent")

@@ -73,7 +73,12 @@ class Attempt:
         if seconds is not None:
             seconds *= len(self._leases)
         requests = [
-            {"inputs": base64.b64encode(lease.inputs).decode(), "context": lease.context} for lease in self._leases
+            {
+                "inputs": base64.b64encode(lease.inputs).decode(),
+                "context": lease.context,
+                "blind": None if lease.blind is None else lease.blind.hex(),
+            }
+            for lease in self._leases
         ]
         task = Task(
             stage="prove",

@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 from collections import deque
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -21,7 +22,7 @@ from balance_core.service.jobs.tables import HEAD
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, CursorResult, Dialect, Engine, Insert
 
 T = TypeVar("T")
 
@@ -151,6 +152,20 @@ class Database:
         else:
             for call, value in zip(group, values, strict=True):
                 call.end(value)
+
+
+def run_known(connection: Connection, statement: Insert, row: dict[str, Any]) -> CursorResult[Any]:
+    """Run a statement of a module, one that every answer runs, without finding its text anew each time."""
+    text, places = _text(statement, connection.dialect)
+    return connection.exec_driver_sql(text, row if places is None else tuple(row[name] for name in places))
+
+
+@lru_cache(maxsize=16)
+def _text(statement: Insert, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
+    """Return a statement's text, and its parameters in order where the database names none."""
+    compiled = statement.compile(dialect=dialect)
+    places = compiled.positiontup
+    return str(compiled), None if places is None else tuple(places)
 
 
 def _tune(engine: Engine) -> Path | None:

@@ -34,6 +34,8 @@ class Lease:
     receipt: SignedReceipt
     inputs: bytes = field(repr=False)
     """The request as `arrays.pack` has it; empty once it was proven."""
+    blind: bytes | None = field(repr=False)
+    """What hides the inputs in the proof, where the client drew it."""
     memory_bytes: int
     seconds: float | None
     token: str = field(repr=False)

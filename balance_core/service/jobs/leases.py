@@ -17,7 +17,7 @@ from balance_core.service.jobs.lease import Lease, LeaseLost
 from balance_core.service.jobs.orders import JobState
 from balance_core.service.jobs.rows import add_event, finish, kept_receipt, milliseconds, short
 from balance_core.service.jobs.tables import inputs, jobs
-from balance_core.service.jobs.vault import Sealed
+from balance_core.service.jobs.vault import Sealed, parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -114,12 +114,12 @@ class Leasing:
     def _lease(
         self, token: str, row: Row[Any], sealed: Row[Any] | None, receipt: SignedReceipt | None
     ) -> Lease | None:
-        problem, data = "", b""
+        problem, data, blind = "", b"", None
         if row.bundle is None and sealed is None:
             problem = "its inputs are not there any more"
         elif row.bundle is None and sealed is not None:
             try:
-                data = self._vault.open(row.job_id, Sealed(sealed.nonce, sealed.sealed))
+                data, blind = parted(self._vault.open(row.job_id, Sealed(sealed.nonce, sealed.sealed)))
             except StorageError as error:
                 problem = error.message
         if receipt is None:
@@ -136,6 +136,7 @@ class Leasing:
             context=row.context,
             receipt=receipt,
             inputs=data,
+            blind=blind,
             memory_bytes=row.memory_bytes,
             seconds=row.seconds,
             token=token,
@@ -191,7 +192,7 @@ class Leasing:
             add_event(connection, lease.job_id, now, JobState.PUBLISHING, text="proven")
 
         self._database.write(journal)
-        lease.bundle, lease.proof, lease.inputs = bundle, proof, b""
+        lease.bundle, lease.proof, lease.inputs, lease.blind = bundle, proof, b"", None
 
     def adopt(self, lease: Lease, bundle: str, proof: ProofRecord) -> None:
         """Take over the record that the chain has of this very answer."""

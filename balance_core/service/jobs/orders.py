@@ -62,6 +62,8 @@ class Order:
 
     inputs: Mapping[str, np.ndarray]
     terms: Terms = field(default_factory=Terms)
+    blind: bytes | None = field(default=None, repr=False)
+    """32 secret bytes that hide private inputs in the proof, so that whoever drew them can open it."""
 
 
 class QueueLimits(Settings):

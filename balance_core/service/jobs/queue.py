@@ -31,7 +31,7 @@ from balance_core.service.jobs.rows import (
 )
 from balance_core.service.jobs.sweeping import sweep
 from balance_core.service.jobs.tables import events, inputs, jobs, receipts
-from balance_core.service.jobs.vault import Vault
+from balance_core.service.jobs.vault import Vault, joined
 from balance_core.service.receipts import SignedReceipt, request_sha256
 from balance_core.workspace import Workspace
 
@@ -98,7 +98,7 @@ class JobQueue(Closing):
             raise ConfigError("the receipt is about another input than the order")
         now = milliseconds(self._clock)
         self._admit(order.terms, now)
-        packed = arrays.pack(order.inputs)
+        packed = joined(arrays.pack(order.inputs), order.blind)
         try:
             self._pressure.admit(1, len(packed))
         except Busy:
@@ -123,15 +123,20 @@ class JobQueue(Closing):
         self._tell()
         return job
 
-    def keep(self, receipt: SignedReceipt, inputs: Mapping[str, np.ndarray] | None = None) -> None:
-        """Keep the receipt of an answer, and its inputs where a proof may be asked for later; durable on return."""
+    def keep(
+        self, receipt: SignedReceipt, inputs: Mapping[str, np.ndarray] | None = None, blind: bytes | None = None
+    ) -> None:
+        """Keep the receipt of an answer, and its inputs where a proof may be asked for later; durable on return.
+
+        `blind` is what hides private inputs in that proof.
+        """
         now = milliseconds(self._clock)
         name, body = receipt.receipt_id, receipt.to_json()
         if inputs is None:
             self._database.write(lambda connection: keep_receipt(connection, name, body, now))
             return
         job_id = receipt.receipt.job
-        packed = arrays.pack(inputs)
+        packed = joined(arrays.pack(inputs), blind)
         self._pressure.admit(0, len(packed))
         sealed = self._vault.seal(job_id, packed)
 

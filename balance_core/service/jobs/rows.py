@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from balance_core.service.jobs.database import run_known
 from balance_core.service.jobs.orders import Event, Job, JobState
 from balance_core.service.jobs.tables import events, inputs, jobs, receipts
 from balance_core.service.receipts import SignedReceipt
@@ -112,7 +113,7 @@ def kept_receipt(connection: Connection, receipt_id: str) -> SignedReceipt | Non
 
 def keep_receipt(connection: Connection, receipt_id: str, body: bytes, now: int) -> None:
     """Keep a receipt, unless it is there already."""
-    connection.execute(_KEEP, {"name": receipt_id, "now": now, "content": body})
+    run_known(connection, _KEEP, {"name": receipt_id, "now": now, "content": body})
 
 
 def keep_inputs(
@@ -120,7 +121,7 @@ def keep_inputs(
 ) -> bool:
     """Keep sealed inputs, unless the job's are there already or, if so asked, there is a job; says whether it did."""
     row = {"name": job_id, "now": now, "bytes": size, "salt": sealed.nonce, "content": sealed.data}
-    return bool(connection.execute(_SEAL_UNORDERED if unless_ordered else _SEAL, row).rowcount)
+    return bool(run_known(connection, _SEAL_UNORDERED if unless_ordered else _SEAL, row).rowcount)
 
 
 def add_event(

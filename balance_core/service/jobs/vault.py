@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 _KEY_BYTES = 32
 _NONCE_BYTES = 12  # random for each row: good for 2^32 rows under one key (NIST SP 800-38D, 8.3)
 _DOMAIN = b"balance/inputs/1/"
+BLIND_BYTES = 32
+_BLINDED = b"\x01"
+"""In front of a blind; `arrays.pack` begins with a length of four bytes, of which the first is zero."""
+
+
+def joined(packed: bytes, blind: bytes | None) -> bytes:
+    """Return a packed request, with what hides it in a proof if the client gave that."""
+    return packed if blind is None else _BLINDED + blind + packed
+
+
+def parted(data: bytes) -> tuple[bytes, bytes | None]:
+    """Return what `joined` put together."""
+    if not data.startswith(_BLINDED):
+        return data, None
+    start = len(_BLINDED) + BLIND_BYTES
+    return data[start:], data[len(_BLINDED) : start]
 
 
 class Sealed(NamedTuple):

@@ -52,6 +52,22 @@ def router(provider: Provider) -> APIRouter:
                 hint=f"this provider serves {registration.name}, version {registration.version}",
             )
 
+    @routes.post("/models/{name}/infer", summary="Ask for an answer", openapi_extra=_DESCRIPTION)
+    @routes.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        known(name, version)
+        if not limiter:
+            limiter.append(anyio.CapacityLimiter(THREADS))
+        if limiter[0].statistics().tasks_waiting >= provider.settings.limits.waiting:
+            raise Busy("as many requests wait as may")
+        header_length = request.headers.get(wire.HEADER_LENGTH)
+        may_prove = Scope.PROVE in request.state.caller.scopes
+        content = await request.body()
+        body = await anyio.to_thread.run_sync(
+            lambda: provider.respond(content, header_length, may_prove=may_prove), limiter=limiter[0]
+        )
+        return Response(body.content, headers=body.headers)
+
     @routes.get("", summary="What this server is")
     async def server() -> wire.ServerMetadata:
         version = metadata.version("balance-core")
@@ -68,22 +84,6 @@ def router(provider: Provider) -> APIRouter:
     async def ready(name: str, version: str | None = None) -> JSONResponse:
         known(name, version)
         return JSONResponse({"name": name, "ready": provider.running}, 200 if provider.running else 503)
-
-    @routes.post("/models/{name}/infer", summary="Ask for an answer", openapi_extra=_DESCRIPTION)
-    @routes.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
-    async def infer(request: Request, name: str, version: str | None = None) -> Response:
-        known(name, version)
-        if not limiter:
-            limiter.append(anyio.CapacityLimiter(THREADS))
-        if limiter[0].statistics().tasks_waiting >= provider.settings.limits.waiting:
-            raise Busy("as many requests wait as may")
-        header_length = request.headers.get(wire.HEADER_LENGTH)
-        may_prove = Scope.PROVE in request.state.caller.scopes
-        content = await request.body()
-        body = await anyio.to_thread.run_sync(
-            lambda: provider.respond(content, header_length, may_prove=may_prove), limiter=limiter[0]
-        )
-        return Response(body.content, headers=body.headers)
 
     return routes
 
