@@ -9,8 +9,9 @@ import numpy as np
 
 from balance_core.converters.exact import ExactGraph
 from balance_core.converters.exact import Tensor as Integers
+from balance_core.converters.tflite import integer_activations, integer_choices, integer_rules
 from balance_core.converters.tflite.fold import fold
-from balance_core.converters.tflite.integer_rules import RULES, Rule
+from balance_core.converters.tflite.integer_rule import RULES, Rule
 from balance_core.converters.tflite.movement import FILL, MOVEMENTS, Moving, fitting, indices
 from balance_core.errors import NodeIssue, UnsupportedModel
 from balance_core.integer.facts import Inadmissible
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from balance_core.converters.tflite.reader import Graph, Operator, Tensor
     from balance_core.integer.model import IntegerModel
 
+_CONVERSIONS = (integer_rules, integer_choices, integer_activations)
+"""The modules that fill RULES, each with the operators of a kind."""
 BYTES = {"int8": (-128, 127), "uint8": (0, 255)}
 _INTEGERS = {**BYTES, "int32": (-(2**31), 2**31 - 1), "int64": (-(2**31), 2**31 - 1), "bool": (0, 1)}
 """Types of tensors that depend on the input, with their ends (indices of 64 bits are kept within 32)."""
