@@ -11,8 +11,16 @@ MEMORY = 100_000
 """How many requests are remembered, at some hundreds of bytes each."""
 
 
+def named_another() -> Rejected:
+    """Return the refusal of a nonce that has named another request."""
+    return Rejected("this nonce has named another request", hint="draw 32 fresh random bytes for each request")
+
+
 class Nonces:
-    """The contexts of the latest requests, with the input that each named and the id of the receipt that it got."""
+    """The contexts of the latest requests, with the input that each named and the id of the receipt that it got.
+
+    What is forgotten here the database still knows: `jobs.rows.keep_receipt`.
+    """
 
     def __init__(self, memory: int = MEMORY) -> None:
         self._memory = memory
@@ -32,7 +40,7 @@ class Nonces:
                     self._seen.popitem(last=False)
                 return None
         if known[0] != input_sha256:
-            raise Rejected("this nonce has named another request", hint="draw 32 fresh random bytes for each request")
+            raise named_another()
         return known[1]
 
     def settle(self, context: str, receipt_id: str) -> None:

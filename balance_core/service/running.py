@@ -11,7 +11,7 @@ from balance_core import registry
 from balance_core.errors import ConfigError, Rejected
 from balance_core.keys import DEFAULT_KEY, KeyStore
 from balance_core.service.answering import answering
-from balance_core.service.jobs import JobQueue, Order, Prover, Terms, Workers
+from balance_core.service.jobs import AnsweredBefore, JobQueue, Order, Prover, Terms, Workers
 from balance_core.service.receipts import (
     AnswerReceipt,
     SignedReceipt,
@@ -129,8 +129,7 @@ class Running:
         known = nonces.claim(context, sha256)
         earlier = self.queue.receipt(known) if known is not None else None
         if earlier is not None and earlier.receipt.proof == proof:
-            job = self.queue.job(earlier.receipt.job_id) if earlier.receipt.job_id else None
-            return self._given(earlier, job)
+            return self._again(earlier)
         try:
             answered = self.answerers.answer(inputs)
             unjobbed = AnswerReceipt(
@@ -153,11 +152,22 @@ class Running:
                 signed = sign_receipt(self.key, promised)
                 priority = NOW_PRIORITY if proof == "now" else 0
                 job = self.queue.accept(Order(inputs, self.terms(priority), blind), signed)
+        except AnsweredBefore as found:  # by another process, or before this one was started
+            nonces.settle(context, found.receipt_id)
+            earlier = self.queue.receipt(found.receipt_id)
+            if earlier is None:
+                raise
+            return self._again(earlier)
         except BaseException:
             nonces.release(context)
             raise
         nonces.settle(context, signed.receipt_id)
         return self._given(signed, job)
+
+    def _again(self, earlier: SignedReceipt) -> Answer:
+        """Return what a request got before."""
+        job_id = earlier.receipt.job_id
+        return self._given(earlier, self.queue.job(job_id) if job_id else None)
 
     def _admit(self, asked: wire.Asked) -> None:
         """Refuse what this registration cannot do."""

@@ -108,7 +108,7 @@ class Desk:
         self.key = circuit(self.home, self.seed)
         self.ledger = Ledger(LedgerSettings(key=self.name))
         self.registration = self.register()
-        self.receipts, self.jobs, self.bundles, self.asked = {}, {}, {}, {}
+        self.receipts, self.ordered, self.bundles, self.asked = {}, {}, {}, {}
         self.answered = 0
         self.host = self.hosted()
 
@@ -198,7 +198,7 @@ class Desk:
             data = self.bundle(self.asked[receipt_id], receipt.context).to_bytes()
             job.bundle = cid.of_bytes(data)
             self.bundles[job.bundle] = data
-        self.jobs[job.job_id] = job
+        self.ordered[job.job_id] = job
         return job
 
     def jobs(self, job_ids):
@@ -206,7 +206,7 @@ class Desk:
         return {job_id: job for job_id, job in found.items() if job is not None}
 
     def job(self, job_id):
-        return self.jobs.get(job_id)
+        return self.ordered.get(job_id)
 
     # What is asked over the network
 
@@ -249,7 +249,7 @@ class Desk:
         return httpx.Response(404) if data is None else httpx.Response(200, content=data)
 
     def _job(self, _, job_id):
-        return httpx.Response(200, json=self.jobs[job_id].as_json())
+        return httpx.Response(200, json=self.ordered[job_id].as_json())
 
     def _proof(self, _, receipt_id):
         return httpx.Response(202, json=self.order(receipt_id).as_json())

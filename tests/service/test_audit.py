@@ -91,7 +91,7 @@ def test_who_never_proves_is_given_up(home):
     desk = Desk(home)
     desk.job = lambda job_id: (
         None
-        if desk.jobs.get(job_id) is None
+        if desk.ordered.get(job_id) is None
         else type("Waiting", (), {"job_id": job_id, "state": "queued", "bundle": None, "reason": ""})()
     )
     inputs, labels = made_set(3)

@@ -213,7 +213,7 @@ def test_a_false_answer_is_caught_by_its_proof(home):
 def test_proofs_of_anything_else_are_refused(desk, home):
     with client_of(desk) as client:
         answer = client.ask(X, proof="later")
-        job = desk.jobs[answer.receipt.job_id]
+        job = desk.ordered[answer.receipt.job_id]
         other = {"x": made_set(1)[0].reshape(1, 4)}
         for bundle, reason in (
             (desk.bundle(other, answer.receipt.context), "another input"),
@@ -238,8 +238,8 @@ def test_a_job_that_fails_is_a_refusal(home):
 def test_a_provider_that_never_proves_is_given_up(desk):
     with client_of(desk) as client:
         answer = client.ask(X, proof="later")
-        desk.jobs[answer.receipt.job_id].bundle = None
-        desk.jobs[answer.receipt.job_id].state = "queued"
+        desk.ordered[answer.receipt.job_id].bundle = None
+        desk.ordered[answer.receipt.job_id].state = "queued"
         with pytest.raises(ProviderUnreachable, match="within"):
             client.prove(answer, seconds=0.2)
 

@@ -171,3 +171,27 @@ def test_a_provider_that_cannot_serve_says_why(tmp_path):
         with pytest.raises(ConfigError, match="is not the one"):
             registered.start()
     assert not JobQueue(tmp_path / "q.db").counts()["receipts"]
+
+
+def test_a_restart_forgets_no_request(tmp_path):
+    nonce = "7" * 64
+    with home(tmp_path):
+        with provider(provers=0) as before:
+            first = before.infer(X, nonce=nonce)
+            later = before.infer(X, nonce=nonce, proof="later")
+        with provider(provers=0) as after:
+            assert after.infer(X, nonce=nonce).receipt == first.receipt
+            again = after.infer(X, nonce=nonce, proof="later")
+            assert (again.receipt, again.job.job_id) == (later.receipt, later.job.job_id)
+            with pytest.raises(Rejected, match="another request"):
+                after.infer(SAMPLES[1], nonce=nonce)
+            with pytest.raises(Rejected, match="another request"):
+                after.infer(SAMPLES[1], nonce=nonce, proof="now")
+            assert after.queue.counts()["receipts"] == 2
+
+
+def test_two_processes_that_share_a_queue_answer_a_request_in_one_way(tmp_path):
+    with home(tmp_path), provider(provers=0) as one, provider(provers=0) as other:
+        assert one.infer(X, nonce="8" * 64).receipt == other.infer(X, nonce="8" * 64).receipt
+        with pytest.raises(Rejected, match="another request"):
+            other.infer(SAMPLES[1], nonce="8" * 64)

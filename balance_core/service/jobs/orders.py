@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from balance_core.chain import ChainRef, ProofRecord
+from balance_core.errors import Rejected
 from balance_core.records import Cid, Digest, Record
 from balance_core.service.receipts import Time
 from balance_core.settings import Settings
@@ -54,6 +55,14 @@ class Terms:
     """The longest time that one proof may take; None for the workers' own limit."""
     attempts: int = 3
     """How often proving may fail before the job does."""
+
+
+class AnsweredBefore(Rejected):
+    """The request has a receipt already, with the same promise: `receipt_id` names it."""
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__("this request was answered before", hint="the receipt that it got stands")
+        self.receipt_id = receipt_id
 
 
 @dataclass(frozen=True)

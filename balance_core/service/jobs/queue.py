@@ -88,7 +88,8 @@ class JobQueue(Closing):
         """Keep a job with its receipt; both are on the disk when this returns.
 
         The same request (registration, input, context) gives the same job, which is taken up again if it ended
-        without a proof. Raises Busy where too much waits, StageOutOfMemory for a proof that no worker may make,
+        without a proof. Raises AnsweredBefore where it has another receipt, Rejected for a nonce that named another
+        input, Busy where too much waits, StageOutOfMemory for a proof that no worker may make,
         ConfigError for what does not belong together.
         """
         answer = receipt.receipt
@@ -108,10 +109,10 @@ class JobQueue(Closing):
             self.keep(receipt)
             return known
         sealed = self._vault.seal(answer.job, packed)
-        name, body, unknown = receipt.receipt_id, receipt.to_json(), self.limits.unknown_memory_bytes
+        name, unknown = receipt.receipt_id, self.limits.unknown_memory_bytes
 
         def insert(connection: Connection) -> Job:
-            keep_receipt(connection, name, body, now)
+            keep_receipt(connection, receipt, now)
             row = job_row(connection, answer.job)
             if row is None or row.state in _UNPROVEN:
                 keep_inputs(connection, answer.job, now, len(packed), sealed)
@@ -128,12 +129,11 @@ class JobQueue(Closing):
     ) -> None:
         """Keep the receipt of an answer, and its inputs where a proof may be asked for later; durable on return.
 
-        `blind` is what hides private inputs in that proof.
+        `blind` is what hides private inputs in that proof. Raises AnsweredBefore and Rejected as `accept` does.
         """
         now = milliseconds(self._clock)
-        name, body = receipt.receipt_id, receipt.to_json()
         if inputs is None:
-            self._database.write(lambda connection: keep_receipt(connection, name, body, now))
+            self._database.write(lambda connection: keep_receipt(connection, receipt, now))
             return
         job_id = receipt.receipt.job
         packed = joined(arrays.pack(inputs), blind)
@@ -141,7 +141,7 @@ class JobQueue(Closing):
         sealed = self._vault.seal(job_id, packed)
 
         def insert(connection: Connection) -> None:
-            keep_receipt(connection, name, body, now)
+            keep_receipt(connection, receipt, now)
             if keep_inputs(connection, job_id, now, len(packed), sealed, unless_ordered=True):
                 self._pressure.add(0, len(packed))
 

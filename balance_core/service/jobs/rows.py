@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from balance_core.service.jobs.database import run_known
-from balance_core.service.jobs.orders import Event, Job, JobState
-from balance_core.service.jobs.tables import events, inputs, jobs, receipts
+from balance_core.service.jobs.orders import AnsweredBefore, Event, Job, JobState
+from balance_core.service.jobs.tables import events, inputs, jobs, receipts, requests
+from balance_core.service.nonces import named_another
 from balance_core.service.receipts import SignedReceipt
 
 if TYPE_CHECKING:
@@ -34,6 +35,20 @@ _KEEP = sa.insert(receipts).from_select(
     ).where(~sa.exists().where(receipts.c.receipt_id == sa.bindparam("name"))),
 )
 """Written once, as those below: every answer runs it."""
+_CLAIM = sa.insert(requests).from_select(
+    ["context", "proof", "input_sha256", "receipt_id"],
+    sa.select(
+        sa.bindparam("context", type_=requests.c.context.type),
+        sa.bindparam("proof", type_=requests.c.proof.type),
+        sa.bindparam("input", type_=requests.c.input_sha256.type),
+        sa.bindparam("name", type_=requests.c.receipt_id.type),
+    ).where(
+        ~sa.exists().where(
+            requests.c.context == sa.bindparam("context"),
+            sa.or_(requests.c.proof == sa.bindparam("proof"), requests.c.input_sha256 != sa.bindparam("input")),
+        )
+    ),
+)
 _ROW = sa.select(
     sa.bindparam("name", type_=inputs.c.job_id.type),
     sa.bindparam("now", type_=inputs.c.kept_at.type),
@@ -111,9 +126,21 @@ def kept_receipt(connection: Connection, receipt_id: str) -> SignedReceipt | Non
     return None if body is None else SignedReceipt.from_json(body)
 
 
-def keep_receipt(connection: Connection, receipt_id: str, body: bytes, now: int) -> None:
-    """Keep a receipt, unless it is there already."""
-    run_known(connection, _KEEP, {"name": receipt_id, "now": now, "content": body})
+def keep_receipt(connection: Connection, receipt: SignedReceipt, now: int) -> None:
+    """Keep a receipt, unless it is there already.
+
+    Raises AnsweredBefore where its request has another one, Rejected where its nonce has named another input.
+    """
+    answer, name = receipt.receipt, receipt.receipt_id
+    place = {"context": answer.context, "proof": answer.proof}
+    claim = {**place, "input": answer.input_sha256, "name": name}
+    if not run_known(connection, _CLAIM, claim).rowcount:
+        for row in connection.execute(sa.select(requests).where(requests.c.context == answer.context)):
+            if row.input_sha256 != answer.input_sha256:
+                raise named_another()
+            if row.proof == answer.proof and row.receipt_id != name:
+                raise AnsweredBefore(row.receipt_id)
+    run_known(connection, _KEEP, {"name": name, "now": now, "content": receipt.to_json()})
 
 
 def keep_inputs(

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from balance_core.service.jobs.orders import JobState
 from balance_core.service.jobs.rows import finish
-from balance_core.service.jobs.tables import events, inputs, jobs, receipts
+from balance_core.service.jobs.tables import events, inputs, jobs, receipts, requests
+from balance_core.service.receipts import SignedReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,13 +53,21 @@ def sweep(database: Database, limits: QueueLimits, now: int) -> dict[str, int]:
 
         return piece
 
+    def forget_receipts(connection: Connection) -> int:
+        found = connection.execute(sa.select(receipts.c.receipt_id, receipts.c.body).where(*old).limit(_PIECE)).all()
+        places = [(one.context, one.proof) for one in (SignedReceipt.from_json(row.body).receipt for row in found)]
+        for context, proof in places:
+            connection.execute(sa.delete(requests).where(requests.c.context == context, requests.c.proof == proof))
+        connection.execute(sa.delete(receipts).where(receipts.c.receipt_id.in_([row.receipt_id for row in found])))
+        return len(found)
+
     unused = (inputs.c.kept_at < before(limits.input_seconds), inputs.c.job_id.not_in(in_use))
     old = (receipts.c.signed_at < before(limits.receipt_seconds), receipts.c.receipt_id.not_in(relied_on))
     return {
         "expired": _all(database, expire),
         "jobs": _all(database, forget_jobs),
         "inputs": _all(database, drop(inputs, "job_id", *unused)),
-        "receipts": _all(database, drop(receipts, "receipt_id", *old)),
+        "receipts": _all(database, forget_receipts),
     }
 
 

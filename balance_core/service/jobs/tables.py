@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, M
 
 metadata = MetaData()
 
-HEAD = "jobs1"
+HEAD = "jobs2"
 """The newest migration; a database that is there already needs nothing else than this comparison."""
 
 receipts = Table(
@@ -18,6 +18,17 @@ receipts = Table(
     Index("receipts_by_age", "signed_at"),
 )
 """Signed receipts; times here and below are milliseconds since 1970."""
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("context", String(64), primary_key=True),
+    Column("proof", String(8), primary_key=True),  # another promise is another receipt of the same request
+    Column("input_sha256", String(64), nullable=False),
+    Column("receipt_id", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The requests that were answered, so that none is answered in two ways: a context names one input for good."""
 
 jobs = Table(
     "jobs",

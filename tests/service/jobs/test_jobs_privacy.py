@@ -132,6 +132,7 @@ def test_nothing_grows_without_bound(tmp_path, clock):
         assert (counts["queued"], counts["receipts"]) == (1, 1)  # a job that waits keeps its receipt
         with queue._database.read() as connection:
             assert connection.execute(sa.text("SELECT count(*) FROM events")).scalar() == 1
+            assert connection.execute(sa.text("SELECT count(*) FROM requests")).scalar() == 1
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 10, 40, -1])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from balance_core.errors import Busy, ConfigError, StageOutOfMemory, StorageUnreachable
-from balance_core.service.jobs import JobQueue, JobState, Order, QueueLimits, Terms
+from balance_core.errors import Busy, ConfigError, Rejected, StageOutOfMemory, StorageUnreachable
+from balance_core.service.jobs import AnsweredBefore, JobQueue, JobState, Order, QueueLimits, Terms
 from balance_core.service.jobs.database import Database
 from balance_core.service.jobs.tables import HEAD, metadata
-from tests.service.jobs.conftest import answered
+from balance_core.service.receipts import sign_receipt
+from tests.service.jobs.conftest import KEY, answered
 
 X = {"x": np.arange(3.0)}
 
@@ -217,6 +218,38 @@ def test_migrations_make_exactly_the_tables(queue):
     with queue._database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert MigrationContext.configure(connection).get_current_revision() == HEAD
+
+
+def test_a_database_of_the_first_version_learns_which_requests_it_has_receipts_of(tmp_path):
+    first, second = answered(X, nonce="1" * 64), answered(X, nonce="2" * 64, proof="none")
+    with JobQueue(tmp_path / "jobs.db") as queue:
+        queue.accept(Order(X), first)
+        queue.keep(second)
+
+        def as_it_was(connection):
+            connection.execute(sa.text("DROP TABLE requests"))
+            connection.execute(sa.text("UPDATE alembic_version SET version_num='jobs1'"))
+
+        queue._database.write(as_it_was)
+    with JobQueue(tmp_path / "jobs.db") as queue:
+        for known in (first, second):
+            other = {"x": X["x"] + 1}
+            with pytest.raises(Rejected, match="another request"):
+                queue.keep(answered(other, nonce=known.receipt.nonce, proof="none"))
+        queue.keep(first)
+        assert queue.counts()["receipts"] == 2
+
+
+def test_of_two_receipts_of_one_request_the_first_stands(queue):
+    first = answered(X, nonce="1" * 64)
+    job = queue.accept(Order(X), first)
+    again = sign_receipt(KEY, first.receipt.model_copy(update={"time": "2031-01-31T12:00:00.000Z"}))
+    for repeat in (lambda: queue.accept(Order(X), again), lambda: queue.keep(again)):
+        with pytest.raises(AnsweredBefore) as found:
+            repeat()
+        assert found.value.receipt_id == first.receipt_id
+    assert queue.receipt(again.receipt_id) is None
+    assert queue.accept(Order(X), first) == job
 
 
 def test_a_database_of_a_newer_version_is_refused(queue, tmp_path):
