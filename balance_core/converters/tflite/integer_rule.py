@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from balance_core.converters.tflite.multiplier import multiply, quantise_multiplier, round_half_away
+from balance_core.converters.tflite.multiplier import (
+    multiply,
+    multiply_rounding_once,
+    quantise_multiplier,
+    round_half_away,
+)
 from balance_core.integer.facts import Inadmissible
 
 if TYPE_CHECKING:
@@ -113,10 +118,14 @@ class Rule:
             raise Inadmissible("its activation leaves no value")
         return self.graph.clamp(self.graph.shift(centred, self.target.zero_point), low, high)
 
-    def requantise(self, accumulator: Integers, factors: Sequence[float], axis: int = 0) -> Integers:
-        """Bring an accumulator to the result's scale."""
-        negatives = self.ends()[0] < self.target.zero_point
+    def requantise(
+        self, accumulator: Integers, factors: Sequence[float], axis: int = 0, *, once: bool = False
+    ) -> Integers:
+        """Bring an accumulator to the result's scale, rounding twice, or `once`, as the operator's kernel does."""
         pairs = list(map(quantise_multiplier, factors))
+        if once:
+            return self.finish(multiply_rounding_once(self.graph, accumulator, pairs, axis))
+        negatives = self.ends()[0] < self.target.zero_point
         return self.finish(multiply(self.graph, accumulator, pairs, axis, negatives=negatives))
 
 

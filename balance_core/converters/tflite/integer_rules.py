@@ -92,7 +92,7 @@ def fully_connected(r: Rule) -> list[Integers]:
     total = r.graph.emit(MatMul(), rows, r.graph.weight(weights.T, *_range(r, 1)))
     total = _biased(r, total, weights, (1, outputs))
     factors = [tensor.scale * scale / r.target.scale for scale in scales]
-    return [r.graph.reshape(r.requantise(total, factors, 1), r.shape)]
+    return [r.graph.reshape(r.requantise(total, factors, 1, once=True), r.shape)]
 
 
 @rule("BATCH_MATMUL")

@@ -2,7 +2,8 @@
 
 A real factor r is M * 2^(shift - 31) with M of 31 bits (`quantise_multiplier`). x * r is computed as
 rounding_shift((x * 2^max(shift, 0) * M + 2^30) >> 31, max(-shift, 0)): the first rounding takes halves up, the
-second, by the power of two that is left, halves away from zero. (gemmlowp's SaturatingRoundingDoublingHighMul and
+second, by the power of two that is left, halves away from zero. Fully connected layers round once, halves up:
+(x * M + 2^(30 - shift)) >> (31 - shift). (gemmlowp's SaturatingRoundingDoublingHighMul and
 RoundingDivideByPOT, as TensorFlow Lite's reference kernels compose them; without the saturation, which needs both
 factors to be -2^31.)
 """
@@ -65,29 +66,39 @@ def multiply(
     Where what is negative will saturate to 0 (`negatives` False), its halves may go either way: they go up, which is
     one operation instead of four.
     """
-    divide = graph.rescale_away if negatives else graph.rescale
-    axes = len(x.shape)
+    high = graph.rescale(_product(graph, x, factors, axis), 2**HALF_BITS)
+    return _shifted(graph, high, _right(factors), axis, graph.rescale_away if negatives else graph.rescale)
+
+
+def multiply_rounding_once(graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis: int = 0) -> Tensor:
+    """Multiply as `multiply` does, with a single rounding, halves up."""
+    shifts = [HALF_BITS + shift for shift in _right(factors)]
+    return _shifted(graph, _product(graph, x, factors, axis), shifts, axis, graph.rescale)
+
+
+def _right(factors: list[tuple[int, int]]) -> list[int]:
+    return [max(-shift, 0) for _, shift in factors]
+
+
+def _product(graph: ExactGraph, x: Tensor, factors: list[tuple[int, int]], axis: int) -> Tensor:
+    """Return x * M * 2^max(shift, 0)."""
     left = [multiplier << max(shift, 0) for multiplier, shift in factors]
-    right = [max(-shift, 0) for _, shift in factors]
     if len(factors) == 1:
-        product = graph.times(x, left[0])
-    else:
-        shape = [1] * axes
-        shape[axis] = len(factors)
-        top = (1 << max(left).bit_length()) - 1
-        product = graph.mul(x, graph.weight(np.array(left).reshape(shape), 0, top))
-    high = graph.rescale(product, 2**HALF_BITS)
-    if len(set(right)) == 1:
-        return divide(high, 2 ** right[0])
-    return _by_shift(graph, high, right, axis, divide)
+        return graph.times(x, left[0])
+    shape = [1] * len(x.shape)
+    shape[axis] = len(factors)
+    top = (1 << max(left).bit_length()) - 1
+    return graph.mul(x, graph.weight(np.array(left).reshape(shape), 0, top))
 
 
-def _by_shift(
+def _shifted(
     graph: ExactGraph, x: Tensor, shifts: list[int], axis: int, divide: Callable[[Tensor, int], Tensor]
 ) -> Tensor:
     """Shift each index of an axis by its own number of bits: those of one number together, then back into order."""
     from balance_core.converters.exact import positions
 
+    if len(set(shifts)) == 1:
+        return divide(x, 2 ** shifts[0])
     places = np.moveaxis(positions(x.shape), axis, 0)
     numbers = np.array(shifts)
     parts, order = [], []
