@@ -24,6 +24,21 @@ def provider(**service):
     return Provider(models.mlp(seed=1), samples=SAMPLES[:, 0], backend="integer", name=NAME, service=service)
 
 
+def until(holds, seconds=60.0):
+    """Wait until a condition holds; fails where it does not in time."""
+    ends = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < ends, "it did not come to that in time"
+        time.sleep(0.02)
+    return found
+
+
+def settled(provider, job_id):
+    """Wait for a job's end and return it."""
+    until(lambda: provider.queue.job(job_id).state.final)
+    return provider.queue.job(job_id)
+
+
 @contextlib.contextmanager
 def home(path):
     """Use another data folder meanwhile."""
@@ -61,8 +76,4 @@ class Served:
 
     def finished(self, job_id):
         """Wait for a job's end and return it."""
-        ends = time.monotonic() + 60
-        while not (job := self.provider.queue.job(job_id)).state.final:
-            assert time.monotonic() < ends, job
-            time.sleep(0.05)
-        return job
+        return settled(self.provider, job_id)

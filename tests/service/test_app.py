@@ -16,7 +16,7 @@ from balance_core.service.receipts import SignedReceipt
 from balance_core.service.routes.inference import EXAMPLE
 from balance_core.service.serving import Place
 from balance_core.signing import SignedRegistration
-from tests.service.live import NAME, SAMPLES, X, serving
+from tests.service.live import NAME, SAMPLES, X, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,9 @@ def test_it_is_watched_by_health_and_metrics(served):
     assert served.client.get("/v2/health/ready").json() == {"ready": True}
     served.infer(X)
     served.client.get("/v2/models/../../x")
+    counted = 'route="/v2/models/{name}/infer",status="200"'  # behind the answer
+    until(lambda: counted in served.client.get("/metrics").text)
     text = served.client.get("/metrics").text
-    assert 'route="/v2/models/{name}/infer",status="200"' in text
     assert 'balance_jobs{state="published"}' in text
     assert "balance_receipts " in text
     assert NAME not in text, "a label for each address that somebody makes up would fill the memory"

@@ -10,7 +10,7 @@ from balance_core.records import HiddenTensor
 from balance_core.service import Provider
 from balance_core.service.receipts import matching
 from balance_core.testing import models
-from tests.service.live import SAMPLES, home
+from tests.service.live import SAMPLES, home, settled
 
 
 @pytest.mark.slow
@@ -20,10 +20,7 @@ def test_a_receipt_names_input_and_output_as_the_proof_does(backend, tmp_path):
         pytest.skip(f"{backend} is not installed")
     with home(tmp_path), Provider(models.mlp(seed=1), samples=SAMPLES[:, 0], backend=backend) as provider:
         answer = provider.infer(SAMPLES[2], proof="now")
-        job = answer.job
-        while not job.state.final:
-            provider.queue.wait(0.1)
-            job = provider.queue.job(job.job_id)
+        job = settled(provider, answer.job.job_id)
         assert job.bundle, job.reason
         with provider.storage.open(job.bundle, max_size=2**28) as stream:
             verified = balance_core.verify(stream.read(), registration=provider.registration, chain="ledger")
@@ -47,10 +44,7 @@ def test_a_registration_that_hides_inputs_says_so_and_its_receipts_name_no_diges
             provider.infer(SAMPLES[2], visibility="public")
         answer = provider.infer(SAMPLES[2], proof="now", visibility="private")
         assert answer.receipt.receipt.input_digest is None
-        job = answer.job
-        while not job.state.final:
-            provider.queue.wait(0.1)
-            job = provider.queue.job(job.job_id)
+        job = settled(provider, answer.job.job_id)
         assert job.bundle, job.reason
         with provider.storage.open(job.bundle, max_size=2**28) as stream:
             verified = balance_core.verify(stream.read(), registration=provider.registration, chain="ledger")

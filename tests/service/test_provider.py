@@ -11,7 +11,7 @@ from balance_core.errors import BlobNotFound, ConfigError, PluginNotFound, Rejec
 from balance_core.service.jobs import JobQueue, JobState
 from balance_core.service.provider import Provider
 from balance_core.service.receipts import check_receipt, matching, request_sha256
-from tests.service.live import NAME, SAMPLES, X, home, provider
+from tests.service.live import NAME, SAMPLES, X, home, provider, settled
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,7 @@ def served(tmp_path_factory):
 
 
 def finished(found, job):
-    while not job.state.final:
-        found.queue.wait(0.05)
-        job = found.queue.job(job.job_id)
-    return job
+    return settled(found, job.job_id)
 
 
 def test_an_answer_has_a_receipt_that_its_provider_signed(served):

@@ -10,6 +10,8 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from typing_extensions import override
 
 from balance_core.errors import Busy
 from balance_core.service import wire
@@ -18,6 +20,8 @@ from balance_core.service.gate import requires
 from balance_core.service.problems import HttpRefusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from balance_core.service.provider import Provider
 
 THREADS = 32
@@ -38,10 +42,28 @@ _ANSWERED = {
 }
 
 
+class _Direct(APIRoute):
+    """A route whose function gets the request and the path's parts as they are, and checks them itself.
+
+    Every answer comes this way: it saves a tenth of what an answer costs.
+    """
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            response: Response = await endpoint(request, **request.path_params)
+            return response
+
+        return handle
+
+
 def router(provider: Provider) -> APIRouter:
     """Return the protocol's routes."""
     routes = APIRouter(prefix="/v2", tags=["inference"], dependencies=[Depends(requires(Scope.INFER))])
     limiter: list[anyio.CapacityLimiter] = []
+    may_infer = requires(Scope.INFER)
 
     def known(name: str, version: str | None = None) -> None:
         registration = provider.registration
@@ -52,9 +74,8 @@ def router(provider: Provider) -> APIRouter:
                 hint=f"this provider serves {registration.name}, version {registration.version}",
             )
 
-    @routes.post("/models/{name}/infer", summary="Ask for an answer", openapi_extra=_DESCRIPTION)
-    @routes.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        await may_infer(request)
         known(name, version)
         if not limiter:
             limiter.append(anyio.CapacityLimiter(THREADS))
@@ -67,6 +88,17 @@ def router(provider: Provider) -> APIRouter:
             lambda: provider.respond(content, header_length, may_prove=may_prove), limiter=limiter[0]
         )
         return Response(body.content, headers=body.headers)
+
+    for path, shown in (("/models/{name}/infer", True), ("/models/{name}/versions/{version}/infer", False)):
+        routes.add_api_route(
+            path,
+            infer,
+            methods=["POST"],
+            summary="Ask for an answer",
+            openapi_extra=_DESCRIPTION,
+            include_in_schema=shown,
+            route_class_override=_Direct,
+        )
 
     @routes.get("", summary="What this server is")
     async def server() -> wire.ServerMetadata:
