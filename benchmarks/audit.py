@@ -2,10 +2,10 @@
 
 The pace is one prove stage that proves all requests one after another, and nothing else: no server, no receipts, no
 publishing, and no checking but what the backend's own `prove` does. The audit does all of it: receipts, draw, proofs,
-each proof checked by the provider before it is published (no contract says that `prove` has done that) and once by the
-consumer, storage, ledger and report. Both are in one run on one machine, provider and consumer sharing its processors.
-The ratio of wall times is what is held to a bar; that of processor seconds says what all the rest costs, wherever the
-machine had time for it.
+each proof checked by the provider before it is published (no contract says that `prove` has done that) and once by
+the consumer, storage, ledger and report. Both are in one run on one machine, provider and consumer sharing its
+processors. The ratio of wall times is what is held to a bar; that of processor seconds says what all the rest costs,
+also where the machine had time for it.
 
     python benchmarks/audit.py [--backend zkml_halo2] [--samples 100] [--model mnist.onnx --input test.npz]
 """
@@ -105,7 +105,7 @@ def _prove(provider: Any, inputs: list[dict[str, np.ndarray]]) -> None:
 
 
 def _timed(what: str, call: Callable[[], None], samples: int) -> tuple[float, float]:
-    """Measure a call, in seconds and processor seconds: of this process (server and client), and all it waited for."""
+    """Return seconds and processor seconds of a call, those of this process (server and client) and of its workers."""
     started, before = time.perf_counter(), _spent()
     call()
     wall = time.perf_counter() - started
