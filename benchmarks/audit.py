@@ -105,7 +105,7 @@ def _prove(provider: Any, inputs: list[dict[str, np.ndarray]]) -> None:
 
 
 def _timed(what: str, call: Callable[[], None], samples: int) -> tuple[float, float]:
-    """Return seconds and processor seconds of a call, those of this process (server and client) and of its workers."""
+    """Return seconds and processor seconds of a call, those of this process (server, client) and of its workers."""
     started, before = time.perf_counter(), _spent()
     call()
     wall = time.perf_counter() - started
