@@ -144,6 +144,16 @@ def test_an_old_receipt_is_refused(desk):
             client.ask(X)
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["2020-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z", "2026-02-30T00:00:00.000Z", "2026-01-01T24:00:01.000Z"],
+)
+def test_a_receipt_of_another_time_is_refused(desk, time):
+    forging(desk, resigned(desk, time=time))
+    with client_of(desk) as client, pytest.raises(InvalidProof, match=r"not now|is none"):
+        client.ask(X)
+
+
 def test_a_receipt_under_another_registration_is_refused(desk, home):
     other = Desk(home, name="other")
     forging(

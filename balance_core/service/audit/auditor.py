@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -129,6 +130,7 @@ class Auditor:
             private=self.private,
             nonce=nonce_of(self.audit_id, sample),
             blind=blind_of(self.test_set.salt, sample),
+            asked=datetime.fromisoformat(self.plan.plan.time),
         )
 
     def take(self, sample: int, answer: Answer) -> None:

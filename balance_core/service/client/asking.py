@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from balance_core.service.receipts import AnswerReceipt, ProofMode
     from balance_core.verification import Verified
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far the clocks of an honest provider and its client may be apart."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -37,6 +41,8 @@ class Question:
     """What the provider is told of that; None: as the registration has it."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(32))
     blind: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    asked: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it was first asked."""
 
     def body(self) -> wire.Body:
         """Return what is sent."""
@@ -113,6 +119,7 @@ def read_answer(question: Question, body: bytes, headers: Mapping[str, str], *, 
             f"the provider's answer is not of the protocol: {error.message}", hint="is this a Balance provider?"
         ) from error
     check_promise(question, signed, key=key)
+    _check_time(signed.receipt, question.asked)
     _check_shown(signed.receipt, arrays)
     return Answer(question, signed, bound=key is not None and STRUCTURE_PART in key.parts and not question.private)
 
@@ -137,6 +144,22 @@ def check_promise(question: Question, signed: SignedReceipt, *, key: VerifyingKe
             hint="such a receipt cannot be held against its provider: do not rely on the answer",
         )
     return receipt
+
+
+def _check_time(receipt: AnswerReceipt, asked: datetime) -> None:
+    """Raise InvalidProof for a receipt of another time than now.
+
+    Its provider could disown it later: as older than the registration, or as made after its key was given up.
+    """
+    try:
+        signed = datetime.fromisoformat(receipt.time)
+    except ValueError as error:
+        raise InvalidProof(f"the receipt's time {receipt.time} is none") from error
+    if not asked - CLOCKS_DIFFER <= signed <= datetime.now(UTC) + CLOCKS_DIFFER:
+        raise InvalidProof(
+            f"the receipt says that it was signed at {receipt.time}, which is not now",
+            hint="set this machine's clock; if it is right, do not rely on the provider",
+        )
 
 
 def _check_shown(receipt: AnswerReceipt, arrays: Mapping[str, np.ndarray]) -> None:
