@@ -41,6 +41,7 @@ def prepare(folder: Path, weights: str) -> dict[str, object]:
         return made
 
     plan = timed("plan", prover.plan, structure, options)
+    options["k"] = plan["k"]
     if weights == "public":
         options["values"] = values
     timed("srs", prover.make_test, plan["k"], str(folder / "string"))

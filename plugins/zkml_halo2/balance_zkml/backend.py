@@ -115,7 +115,7 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         trust = Parameters.of_cut(cut(string)).setup_trust
         job.progress(f"making the keys of 2^{plan.k} rows")
         values = encode_weights(integer) if self.key_binds_weights else None
-        key, facts = native.setup(structure, string, self._secrets, values=values)
+        key, facts = native.setup(structure, string, self._secrets, k=plan.k, values=values)
         proving: dict[str, bytes | Path] = {} if string == stored else {SRS_PART: string}
         facts |= {LOG_ROWS: plan.k, "columns": plan.columns, **self._secrets}
         return Keys({KEY_PART: key}, trust, proving=proving, facts=facts)

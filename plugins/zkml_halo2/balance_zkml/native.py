@@ -83,10 +83,12 @@ def plan(structure: bytes, secrets: Mapping[str, str]) -> Plan:
 
 
 def setup(
-    structure: bytes, srs: Path, secrets: Mapping[str, str], *, values: bytes | None
+    structure: bytes, srs: Path, secrets: Mapping[str, str], *, k: int, values: bytes | None
 ) -> tuple[bytes, dict[str, int | float | str | bool]]:
-    """Return the verifying key and facts about the circuit; public weights are given as `values`, for the key."""
-    options: dict[str, Any] = dict(secrets) if values is None else {**secrets, "values": values}
+    """Return the verifying key for the k of a plan, and facts; public weights are given as `values`, for the key."""
+    options: dict[str, Any] = {**secrets, "k": k}
+    if values is not None:
+        options["values"] = values
     with _stage_errors("make the keys"):
         made = _prover().setup(structure, str(srs), options)
     return bytes(made["key"]), dict(made["facts"])

@@ -73,7 +73,8 @@ def run(integer: IntegerModel, request: IntegerRequest, settings: Halo2Settings)
         with _clock(seconds, "params"):
             string = _string(plan.k, Path(folder))
         with _clock(seconds, "keys"):
-            native_key, _ = native.setup(structure, string, _secrets(settings), values=values if public else None)
+            given = values if public else None
+            native_key, _ = native.setup(structure, string, _secrets(settings), k=plan.k, values=given)
         key = VerifyingKey(NAME, {KEY_PART: native_key, STRUCTURE_PART: structure})
         commitment, opening = None, None
         if not public:

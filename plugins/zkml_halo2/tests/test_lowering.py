@@ -106,3 +106,73 @@ def test_a_value_has_one_place_in_a_window(x):
             for below in ([("q", 1)], [("q", 1), ("r", 1)], [("r", 1)]):
                 edits = [("q", 0, row, moved), *((column, 0, row + 1, -16 * moved * by) for column, by in below)]
                 assert prover.altered(*arguments, edits), edits
+
+
+def digits_in_two_rows(*, layer):
+    """Return a model of quotients with more values than are worth a table, of a layer's results or of inputs.
+
+    A layer reads their columns as runs, which pass over the rows in between.
+    """
+    if layer:
+        nodes = [
+            Node(ops.Input("x", (40, 2), -(2**15), 2**15)),
+            Node(ops.Constant((2, 4), -127, 127, None)),
+            Node(ops.MatMul(), (0, 1)),
+            Node(ops.Rescale(6), (2,)),
+        ]
+        weights = {1: np.array([[3, -127, 0, 1], [-5, 127, 2, -1]])}
+    else:
+        nodes = [Node(ops.Input("x", (40, 2), -(2**20), 2**20)), Node(ops.Rescale(6), (0,))]
+        weights = {}
+    last, width = len(nodes) - 1, 4 if layer else 2
+    nodes += [Node(ops.Constant((width, 3), -3, 3, None)), Node(ops.MatMul(), (last, last + 1))]
+    weights[last + 1] = np.arange(width * 3).reshape(width, 3) % 7 - 3
+    return IntegerModel(tuple(nodes), (Output("y", last + 2),), weights)
+
+
+def inputs_of(size, largest):
+    return [[(-1) ** i * (largest - 977 * i % largest) for i in range(2 * size)]]
+
+
+@pytest.mark.parametrize("weights", ["public", "private"])
+@pytest.mark.parametrize("layer", [False, True])
+def test_quotients_in_two_digits_are_the_executors(layer, weights):
+    model = digits_in_two_rows(layer=layer)
+    largest = 2**15 if layer else 2**20
+    for given in (inputs_of(40, largest), [[largest] * 80], [[-largest] * 80], [[0] * 80], [list(range(-40, 40))]):
+        answers_as_the_model(model, {"x": np.array(given).reshape(1, 40, 2)}, 0, weights)
+
+
+@pytest.mark.parametrize("layer", [False, True])
+def test_a_quotient_has_one_pair_of_digits(layer):
+    """No part of a digit moves to the other one or to the remainder, and what is read is what both make together."""
+    import balance_zkml_prover as prover
+
+    model = digits_in_two_rows(layer=layer)
+    options = {"weights": "public"}
+    given = inputs_of(40, 2**15 if layer else 2**20)
+    structure, values = encode_structure(model), encode_weights(model)
+    read = set(prover.read_cells(structure, options))
+    # high digit, remainder, and in the next row low digit and value
+    upper = [row for column, lane, row in sorted(read) if (column, lane) == ("q", 0) and ("r", 0, row) in read]
+    lower = {("r", 0), ("a", 0)}
+    pairs = [row for row in upper if {(c, i) for c, i, r in read if r == row + 1 and i == 0} == lower]
+    assert pairs
+    pairs = [pairs[0], pairs[len(pairs) // 2], pairs[-1]]
+    size = 2 ** min(prover.plan(structure, options)["k"] - 1, 12)
+    for row in pairs:
+        for moved in (-1, 1):
+            high, rest, low, value = ("q", 0, row), ("r", 0, row), ("r", 0, row + 1), ("a", 0, row + 1)
+            tries = [
+                [(*high, moved), (*low, -moved * size)],
+                [(*high, moved), (*low, -moved * size), ("a", 0, row, moved)],
+                [(*high, moved), ("a", 0, row, moved), (*value, moved * size)],
+                [(*low, moved), (*rest, -6 * moved)],
+                [(*low, moved), (*rest, -6 * moved), (*value, moved)],
+                [(*high, moved), (*rest, -6 * moved * size)],
+                [("a", 0, row, moved), (*value, moved * size)],
+                [(*low, moved), (*value, moved)],
+                [(*value, moved)],
+            ]
+            for edits in tries:
+                assert prover.altered(structure, values, options, given, edits), edits

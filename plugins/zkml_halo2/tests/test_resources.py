@@ -28,8 +28,10 @@ def small(tmp_path):
     model = random_model(11)
     structure, values = encode_structure(model), encode_weights(model)
     string = tmp_path / "string"
-    halves.make_test_srs(halves.plan(structure, {"weights": "public", "inputs": "public"}).k, string)
-    key, _ = halves.setup(structure, string, {"weights": "public", "inputs": "public"}, values=values)
+    secrets = {"weights": "public", "inputs": "public"}
+    k = halves.plan(structure, secrets).k
+    halves.make_test_srs(k, string)
+    key, _ = halves.setup(structure, string, secrets, k=k, values=values)
     return {
         "arguments": (structure, values, key, string),
         "opening": None,
@@ -80,9 +82,8 @@ def test_check_says_which_circuit_the_setup_makes(name, weights, tmp_path):
     plan = halves.plan(structure, secrets)
     string = tmp_path / "string"
     halves.make_test_srs(plan.k, string)
-    key, facts = halves.setup(
-        structure, string, secrets, values=encode_weights(integer) if weights == "public" else None
-    )
+    values = encode_weights(integer) if weights == "public" else None
+    key, facts = halves.setup(structure, string, secrets, k=plan.k, values=values)
     k, private, whole, lanes, taps, tables = shape_of(key)
     assert (k, private) == (plan.k, weights == "private")
     assert facts == {"lanes": lanes, "taps": taps, "tables": tables}

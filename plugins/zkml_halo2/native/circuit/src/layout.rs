@@ -135,7 +135,8 @@ pub enum Fill {
     Loose,
     /// v = d q + r; a is q's entry. With two remainder limbs the second, from this bit up, is in the next row.
     Table { divisor: i64, split: Option<u32> },
-    /// v = d (2^digits h + l) + r; q = h, a = side of h; in the next row r = l, q = l + 2^digits side, a is q's entry.
+    /// v = d (2^digits h + l) + r; q = h, a = side of h; in the next row r = l, q = l + 2^digits side, a is q's entry. Where
+    /// nothing is looked up there, a is h and in the next row l + 2^digits h.
     Window { divisor: i64, digits: u32 },
     /// v in limbs of these bits, at `limb_places`. With `rest`, what is left goes into a.
     Limbs { bits: Vec<u32>, rest: bool },

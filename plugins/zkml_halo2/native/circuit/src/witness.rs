@@ -234,8 +234,12 @@ impl Filling<'_> {
                 self.a[lane][row] = side;
                 let taken = low + (side << digits);
                 self.r[lane][row + 1] = low;
-                self.q[lane][row + 1] = taken;
-                self.a[lane][row + 1] = self.entry(row + 1, taken)?;
+                if layout.fixed(Fixed::TagQuotient, row + 1) == 0 {
+                    self.a[lane][row + 1] = taken;
+                } else {
+                    self.q[lane][row + 1] = taken;
+                    self.a[lane][row + 1] = self.entry(row + 1, taken)?;
+                }
             }
             Fill::Limbs { bits, rest } => {
                 if v < 0 {

@@ -21,6 +21,21 @@ pub struct Limits {
     pub limb: u32,
 }
 
+impl Limits {
+    /// Whether quotients of [first, last] that nothing is done with have one table for `size` elements: one beyond a limb's,
+    /// which is there anyway, has to be worth its columns.
+    pub(crate) fn one_look_up(&self, first: i64, last: i64, size: usize) -> bool {
+        let span = i128::from(last) - i128::from(first);
+        let worth = (1i128 << self.limb).max(4 * size as i128);
+        span < i128::from(self.entries) && (span < worth || !self.two_digits(first, last))
+    }
+
+    /// Whether a table holds what stands above a limb's digits.
+    pub(crate) fn two_digits(&self, first: i64, last: i64) -> bool {
+        (i128::from(last) - i128::from(first)) >> self.limb < i128::from(self.entries)
+    }
+}
+
 /// What is known of a tensor while its readers are lowered.
 #[derive(Clone, Debug)]
 enum Value {

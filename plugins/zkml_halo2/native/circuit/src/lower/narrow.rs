@@ -37,7 +37,12 @@ impl Lowering<'_> {
             return Ok(self.looked_up(x, lo, hi, divisor, chain));
         }
         if divisor > 1 {
-            let q = self.divided(x, lo, hi, divisor)?;
+            let two_digits = divisor <= self.limits.entries && self.limits.two_digits(first, last);
+            let q = if two_digits {
+                self.looked_up(x, lo, hi, divisor, vec![])
+            } else {
+                self.divided(x, lo, hi, divisor)?
+            };
             return self.narrow(Narrowing { x: q, lo: first, hi: last, divisor: 1, chain });
         }
         match chain.first() {
@@ -78,7 +83,9 @@ impl Lowering<'_> {
     ) -> Vec<Affine> {
         let (first, last) = (rounded(lo, divisor), rounded(hi, divisor));
         let (mut least, mut most) = (i64::MAX, i64::MIN);
-        if self.table_fits(first, last) {
+        if chain.is_empty() {
+            (least, most) = (first, last);
+        } else if self.table_fits(first, last) {
             for q in first..=last {
                 let value = apply(&chain, q);
                 (least, most) = (least.min(value), most.max(value));

@@ -33,7 +33,7 @@ impl Placement<'_> {
         targets
     }
 
-    fn dress(&mut self, row: usize, lookup: &Lookup) {
+    pub(super) fn dress(&mut self, row: usize, lookup: &Lookup) {
         for (i, values) in lookup.rows.iter().enumerate().take(lookup.height) {
             for &(column, value) in values {
                 self.set(column, row + i, value);
@@ -56,7 +56,7 @@ impl Placement<'_> {
         chain: &Chain,
     ) -> Result<(), Error> {
         let (Bounds::Interval(lo, hi) | Bounds::Related(lo, hi)) = bounds else { return Ok(()) };
-        let lookup = self.lookup(out, (lo, hi), divisor, chain)?;
+        let lookup = self.lookup((out, x.len()), (lo, hi), divisor, chain)?;
         let (start, arrangement) = self.arranged(Some(out), x, lookup.height);
         let end = self.layout.fills.len();
         for row in (start..end).step_by(lookup.height) {
@@ -68,10 +68,11 @@ impl Placement<'_> {
         Ok(())
     }
 
-    /// The rows of a narrowing: one look-up of the quotient, or where it has too many values one of its window.
+    /// The rows of a narrowing of so many elements: one look-up of the quotient, or where that has too many values of its
+    /// digits, and behind a clamp of its window.
     pub(super) fn lookup(
         &mut self,
-        out: u32,
+        (out, size): (u32, usize),
         (lo, hi): (i64, i64),
         divisor: i64,
         chain: &Chain,
@@ -81,7 +82,7 @@ impl Placement<'_> {
         let (mut upper, mut lower) = (Vec::new(), Vec::new());
         let split = self.remainder(divisor, &mut upper, &mut lower);
         let half = divisor / 2;
-        if self.entries_fit(first, last) {
+        if split.is_some() && self.entries_fit(first, last) || self.one_look_up((first, last), size, chain) {
             // v = x + floor(d / 2) - d first = d q + r
             let outs = (first..=last).map(|q| apply(chain, q) - raise).collect();
             let tag = self.layout.tables.tag(outs);
@@ -95,12 +96,15 @@ impl Placement<'_> {
             let height = if split.is_some() { 2 } else { 1 };
             return Ok(Lookup { height, fill: Fill::Table { divisor, split }, rows: [upper, lower] });
         }
+        if split.is_some() {
+            return Err(Error::TooSmall("digits behind a remainder of two limbs".into()));
+        }
+        if chain.is_empty() {
+            return self.two_digits([upper, lower], (first, last), divisor, raise);
+        }
         let (Some((least, digits)), Some(&Function::Clamp { hi: most, .. })) = (window(chain), chain.first()) else {
             return Err(Error::TooSmall(format!("a table of {} entries", last - first + 1)));
         };
-        if split.is_some() {
-            return Err(Error::TooSmall("a window behind a remainder of two limbs".into()));
-        }
         let least = least as i64;
         let size = 1i64 << digits;
         // v = x + floor(d / 2) - d (least + size h0) = d (size h + l) + r, with l below size by a table of its own; in the
@@ -122,6 +126,44 @@ impl Placement<'_> {
         lower.push((Fixed::Remainder, -1));
         let start = wide(divisor, least + wide(size, below)?)?;
         upper.push((Fixed::Offset, half.checked_sub(start).ok_or_else(Error::too_wide)?));
+        Ok(Lookup { height: 2, fill: Fill::Window { divisor, digits }, rows: [upper, lower] })
+    }
+
+    /// Whether quotients of [first, last] are looked up at once, and not digit by digit.
+    pub(super) fn one_look_up(&self, (first, last): (i64, i64), size: usize, chain: &Chain) -> bool {
+        if chain.is_empty() {
+            self.limits.one_look_up(first, last, size)
+        } else {
+            self.entries_fit(first, last)
+        }
+    }
+
+    /// v = x + floor(d / 2) - d first = d (2^t h + l) + r, where r, l and h have tables of exactly d, 2^t and as many entries
+    /// as there are high digits; in the row below a = l + 2^t h, where h has moved, and a + first is the quotient.
+    fn two_digits(
+        &mut self,
+        [mut upper, mut lower]: [Vec<(Fixed, i64)>; 2],
+        (first, last): (i64, i64),
+        divisor: i64,
+        raise: i64,
+    ) -> Result<Lookup, Error> {
+        let digits = self.limits.limb;
+        let size = 1i64 << digits;
+        let highs = (last.checked_sub(first).ok_or_else(Error::too_wide)? >> digits) + 1;
+        if highs > self.limits.entries {
+            return Err(Error::TooSmall(format!("a table of {highs} high digits")));
+        }
+        let wide = |a: i64, b: i64| a.checked_mul(b).ok_or_else(Error::too_wide);
+        upper.push((Fixed::TagQuotient, self.layout.tables.tag((0..highs).collect())));
+        upper.push((Fixed::Quotient, wide(divisor, size)?));
+        upper.push((Fixed::NextRemainder, divisor));
+        upper.push((Fixed::Move, size));
+        let start = wide(divisor, first)?;
+        upper.push((Fixed::Offset, (divisor / 2).checked_sub(start).ok_or_else(Error::too_wide)?));
+        lower.push((Fixed::TagRemainder, self.layout.tables.range(size)));
+        lower.push((Fixed::Value, 1));
+        lower.push((Fixed::Remainder, -1));
+        lower.push((Fixed::Raise, raise));
         Ok(Lookup { height: 2, fill: Fill::Window { divisor, digits }, rows: [upper, lower] })
     }
 

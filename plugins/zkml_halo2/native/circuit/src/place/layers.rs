@@ -24,10 +24,12 @@ impl Placement<'_> {
         }
         let lanes = self.lanes();
         let groups = linear.channels.div_ceil(lanes);
-        let start = self.rows(groups * linear.plane);
+        let fused = self.uses.narrowing(at).and_then(|narrowing| Some((narrowing, self.fits_in(linear, narrowing)?)));
+        // Where results take two rows each, so does every coefficient: the second stands at an exponent that nothing reaches.
+        let stride = fused.map_or(1, |(_, height)| height);
+        let start = self.rows(groups * linear.plane * stride);
         let end = self.layout.fills.len();
-        let fused = self.uses.narrowing(at).filter(|&narrowing| self.fits_in(linear, narrowing));
-        for row in start..end {
+        for row in (start..end).step_by(stride) {
             // Coefficients that are nobody's still stand somewhere.
             let raise = -linear.bound;
             match fused {
@@ -41,7 +43,7 @@ impl Placement<'_> {
         }
         self.pads(start, end, linear.out);
         let count = linear.positions.len();
-        let place = |o: usize, p: usize| start + o / lanes * linear.plane + linear.positions[p] as usize;
+        let place = |o: usize, p: usize| start + (o / lanes * linear.plane + linear.positions[p] as usize) * stride;
         match fused {
             None => {
                 for o in 0..linear.channels {
@@ -50,45 +52,52 @@ impl Placement<'_> {
                     }
                 }
             }
-            Some(narrowing) => {
+            Some((narrowing, _)) => {
                 let steps = self.steps;
                 let Step::Narrow { out, x, lo, hi, divisor, chain, .. } = &steps.steps[narrowing] else {
                     return Err(Error::Unsupported("only a narrowing stands in a layer's rows".into()));
                 };
-                let lookup = self.lookup(*out, (*lo, *hi), *divisor, chain)?;
+                let lookup = self.lookup((*out, x.len()), (*lo, *hi), *divisor, chain)?;
                 for o in (0..linear.channels).step_by(lanes) {
                     for p in 0..count {
                         let row = place(o, p);
                         self.set(Fixed::Quotient, row, 0);
-                        for &(column, value) in &lookup.rows[0] {
-                            self.set(column, row, value);
-                        }
-                        self.layout.fills[row] = lookup.fill.clone();
+                        self.dress(row, &lookup);
                     }
                 }
                 for (i, e) in x.iter().enumerate() {
                     let (_, at) = e.single().ok_or_else(|| Error::Unsupported("a narrowing of sums".into()))?;
                     let (o, p) = (at as usize / count, at as usize % count);
-                    self.hold(*out, i as u32, place(o, p), o % lanes);
+                    self.hold(*out, i as u32, place(o, p) + stride - 1, o % lanes);
                 }
                 self.uses.fuse(narrowing);
             }
         }
-        let block = self.parts(linear, start)?;
+        let block = self.parts(linear, start, stride)?;
         self.finish(Block { start, end, ..block });
         Ok(())
     }
 
-    /// Whether the narrowing takes one row, lanes without a channel satisfy it, and its results lie as their readers want.
-    fn fits_in(&self, linear: &Linear, narrowing: usize) -> bool {
-        let Step::Narrow { out, x, lo, hi, divisor, .. } = &self.steps.steps[narrowing] else { return false };
-        let one_row = self.entries_fit(rounded(*lo, *divisor), rounded(*hi, *divisor))
-            && (*divisor == 1 || *divisor <= self.limits.entries);
-        if !one_row || *lo > 0 || *hi < 0 {
-            return false;
+    /// How many rows the narrowing takes for each of the layer's, if lanes without a channel satisfy it, its results lie as
+    /// their readers want, and it would take no fewer rows elsewhere.
+    fn fits_in(&self, linear: &Linear, narrowing: usize) -> Option<usize> {
+        let Step::Narrow { out, x, lo, hi, divisor, chain, .. } = &self.steps.steps[narrowing] else { return None };
+        if *divisor > self.limits.entries || *lo > 0 || *hi < 0 {
+            return None;
         }
+        let quotients = (rounded(*lo, *divisor), rounded(*hi, *divisor));
+        let height = if self.one_look_up(quotients, x.len(), chain) { 1 } else { 2 };
+        let lanes = self.lanes();
+        let own = linear.channels.div_ceil(lanes) * linear.plane;
+        if (height - 1) * own > height * x.len().div_ceil(lanes) {
+            return None;
+        }
+        self.lies_as_wanted(linear, *out, x).then_some(height)
+    }
+
+    fn lies_as_wanted(&self, linear: &Linear, out: u32, x: &[Affine]) -> bool {
         let count = linear.positions.len();
-        let Some(wanted) = self.uses.wanted.get(out) else { return true };
+        let Some(wanted) = self.uses.wanted.get(&out) else { return true };
         // The members of a run must follow each other in one channel, with nothing of others in between.
         wanted.iter().all(|run| {
             let places: Option<Vec<usize>> =
@@ -101,8 +110,9 @@ impl Placement<'_> {
     }
 
     /// Everything that adds to a layer. Runs that cannot be read in place are copied first, in blocks of their own.
-    fn parts(&mut self, linear: &Linear, start: usize) -> Result<Block, Error> {
+    fn parts(&mut self, linear: &Linear, start: usize, stride: usize) -> Result<Block, Error> {
         let lanes = self.lanes();
+        let first_of = |o: u32| o as usize / lanes * linear.plane * stride;
         let mut runs: Vec<&Run> = Vec::new();
         let mut shifts = Vec::new();
         for part in &linear.parts {
@@ -115,7 +125,7 @@ impl Placement<'_> {
                     runs.push(left);
                     shifts.push(0);
                     runs.push(right);
-                    shifts.push(start + *out as usize / lanes * linear.plane);
+                    shifts.push(start + first_of(*out));
                 }
                 Part::Bias { .. } | Part::Single { .. } => {}
             }
@@ -123,10 +133,10 @@ impl Placement<'_> {
         let mut ones = Vec::new();
         for part in &linear.parts {
             if let Part::Bias { .. } = part {
-                ones.push(self.ones(linear, start)?);
+                ones.push(self.ones(linear, start, stride)?);
             }
         }
-        let placed = self.runs(&runs, &shifts)?;
+        let placed = self.runs(&runs, &shifts, stride)?;
         let mut placed = placed.into_iter();
         let mut ones = ones.into_iter();
         let block = self.block(start, start);
@@ -136,7 +146,7 @@ impl Placement<'_> {
                 Part::Taps { taps, .. } => {
                     let run = placed.next().ok_or_else(missing)?;
                     let entry = |tap: &Tap| {
-                        let row = tap.out as usize / lanes * linear.plane + tap.shift as usize;
+                        let row = first_of(tap.out) + tap.shift as usize * stride;
                         (row, tap.out as usize % lanes, tap.coefficient)
                     };
                     let entries = taps.iter().map(entry).collect();
@@ -164,7 +174,7 @@ impl Placement<'_> {
                 }
                 Part::Single { coefficients, factor } => {
                     let entry = |&(o, p, coefficient): &(u32, u32, Coefficient)| {
-                        let row = o as usize / lanes * linear.plane + linear.positions[p as usize] as usize;
+                        let row = first_of(o) + linear.positions[p as usize] as usize * stride;
                         (row, o as usize % lanes, coefficient)
                     };
                     let entries = coefficients.iter().map(entry).collect();
@@ -191,29 +201,30 @@ impl Placement<'_> {
     }
 
     /// For each group of channels the sum of the powers of all its results' rows, as a product: lines times columns.
-    fn ones(&mut self, linear: &Linear, start: usize) -> Result<Vec<(Operand, Operand)>, Error> {
+    fn ones(&mut self, linear: &Linear, start: usize, stride: usize) -> Result<Vec<(Operand, Operand)>, Error> {
         let positions = &linear.positions;
         let width = positions.windows(2).take_while(|w| w[1] == w[0] + 1).count() + 1;
         let lines: Vec<u32> = positions.iter().step_by(width).copied().collect();
         let regular = positions.len() % width == 0
             && positions.iter().enumerate().all(|(i, &p)| p == lines[i / width] + (i % width) as u32);
         let (width, lines) = if regular { (width, lines) } else { (1, positions.clone()) };
-        let columns = match self.ones.get(&width) {
+        let step = stride as u32;
+        let columns = match self.ones.get(&(width, stride)) {
             Some(&end) => end,
             None => {
-                let end = self.run_of_ones(0..width as u32)?;
-                self.ones.insert(width, end);
+                let end = self.run_of_ones((0..width as u32).map(|column| column * step))?;
+                self.ones.insert((width, stride), end);
                 end
             }
         };
         let columns = Operand::Sum { row: columns, lane: 0 };
         let mut operands = Vec::new();
         for group in 0..linear.channels.div_ceil(self.lanes()) {
-            let base = (start + group * linear.plane) as u32;
+            let base = (start + group * linear.plane * stride) as u32;
             operands.push(match lines[..] {
-                [line] => (columns, Operand::Power(base + line)),
+                [line] => (columns, Operand::Power(base + line * step)),
                 _ => {
-                    let end = self.run_of_ones(lines.iter().map(|line| base + line))?;
+                    let end = self.run_of_ones(lines.iter().map(|line| base + line * step))?;
                     (columns, Operand::Sum { row: end, lane: 0 })
                 }
             });
@@ -243,20 +254,20 @@ impl Placement<'_> {
         self.set(Fixed::Keep, row, i64::from(goes_on));
     }
 
-    /// Places runs; `shifts` are added to their exponents.
-    fn runs(&mut self, runs: &[&Run], shifts: &[usize]) -> Result<Vec<Placed>, Error> {
+    /// Places runs; `shifts` are added to their exponents, times `stride`.
+    fn runs(&mut self, runs: &[&Run], shifts: &[usize], stride: usize) -> Result<Vec<Placed>, Error> {
         let mut placed: Vec<Option<Placed>> = Vec::with_capacity(runs.len());
         for (run, &shift) in runs.iter().zip(shifts) {
-            placed.push(self.in_place(run, shift)?);
+            placed.push(self.in_place(run, shift, stride)?);
         }
         let open: Vec<usize> = (0..runs.len()).filter(|&i| placed[i].is_none()).collect();
         let mut at = 0;
         while at < open.len() {
-            let exponents = |i: usize| runs[i].elements.iter().map(move |m| m.1 as usize + shifts[i]);
+            let exponents = |i: usize| runs[i].elements.iter().map(move |m| m.1 as usize * stride + shifts[i]);
             let first = open[at];
             let same = |i: &&usize| exponents(**i).eq(exponents(first));
             let together: Vec<usize> = open[at..].iter().take(self.lanes()).take_while(same).copied().collect();
-            self.copied(runs, shifts, &together, &mut placed)?;
+            self.copied((runs, shifts, stride), &together, &mut placed)?;
             at += together.len();
         }
         placed.into_iter().map(|p| p.ok_or_else(|| Error::Unsupported("a run has no place".into()))).collect()
@@ -265,8 +276,7 @@ impl Placement<'_> {
     /// Runs of equal exponents, copied into lanes side by side.
     fn copied(
         &mut self,
-        runs: &[&Run],
-        shifts: &[usize],
+        (runs, shifts, stride): (&[&Run], &[usize], usize),
         together: &[usize],
         placed: &mut [Option<Placed>],
     ) -> Result<(), Error> {
@@ -292,11 +302,12 @@ impl Placement<'_> {
         let shift = shifts[together[0]];
         let least = if shift > 0 { 0 } else { runs[together[0]].elements.iter().map(|m| m.1).min().unwrap_or(0) };
         for (row, &(_, exponent)) in (start..end).zip(&runs[together[0]].elements) {
-            self.powers_at(row, exponent - least + shift as u32, row > start, (end - 1) as u32);
+            let exponent = (exponent - least) * stride as u32 + shift as u32;
+            self.powers_at(row, exponent, row > start, (end - 1) as u32);
         }
         for (lane, &run) in together.iter().enumerate() {
             let sum = Operand::Sum { row: (end - 1) as u32, lane: lane as u8 };
-            placed[run] = Some(Placed { sum, exponent: least });
+            placed[run] = Some(Placed { sum, exponent: least * stride as u32 });
         }
         Ok(())
     }
@@ -316,13 +327,14 @@ impl Placement<'_> {
     }
 
     /// A run whose members stand one below the other, with nothing of others between, and that nobody else reads.
-    fn in_place(&mut self, run: &Run, shift: usize) -> Result<Option<Placed>, Error> {
+    fn in_place(&mut self, run: &Run, shift: usize, stride: usize) -> Result<Option<Placed>, Error> {
         let cells: Option<Vec<Member>> = run
             .elements
             .iter()
             .map(|(x, exponent)| {
-                x.single()
-                    .map(|(tensor, at)| (self.layout.cells[tensor as usize][at as usize], (tensor, at), *exponent))
+                x.single().map(|(tensor, at)| {
+                    (self.layout.cells[tensor as usize][at as usize], (tensor, at), exponent * stride as u32)
+                })
             })
             .collect();
         let Some(mut cells) = cells else { return Ok(None) };
@@ -354,7 +366,8 @@ impl Placement<'_> {
                 (Some(e), Use::Run(other)) => {
                     other == end && self.layout.powers[row] == Some(*e) && keeps == (row > first)
                 }
-                (None, Use::Free) => self.held[row].iter().all(Option::is_none),
+                // What moves to the row below may be passed over, for a row's sum and its power are two cells.
+                (None, Use::Free | Use::Moved) => self.held[row].iter().all(Option::is_none),
                 (None, Use::Passed) => keeps,
                 _ => false,
             };
@@ -366,7 +379,9 @@ impl Placement<'_> {
             match exponent {
                 Some(e) => self.powers_at(row, *e, row > first, end),
                 None => {
-                    self.row_uses[row] = Use::Passed;
+                    if self.row_uses[row] == Use::Free {
+                        self.row_uses[row] = Use::Passed;
+                    }
                     self.set(Fixed::Keep, row, 1);
                 }
             }

@@ -40,8 +40,8 @@ pub(crate) struct Placement<'a> {
     pads_hold: Vec<bool>,
     /// The element in each lane of each left row.
     held: Vec<Vec<Option<(u32, u32)>>>,
-    /// Runs of ones, by length: the row where each ends.
-    ones: HashMap<usize, u32>,
+    /// Runs of ones, by length and distance of exponents: the row where each ends.
+    ones: HashMap<(usize, usize), u32>,
     digits_of: &'a dyn Fn(u32) -> u8,
     inputs_at: usize,
 }
