@@ -123,17 +123,19 @@ pub fn plan(model: &Model, secret: Secret, k: Option<u32>) -> Result<Plan, Error
         let mut lowered = Vec::new();
         for limits in limits(k) {
             match lower(model, limits, secret.inputs) {
-                Ok(steps) => lowered.push((limits, steps)),
+                Ok(steps) => lowered.push((limits, steps.weights(), steps)),
                 Err(error @ Error::Unsupported(_)) => return Err(error),
                 Err(error) => refused = error,
             }
         }
-        let mut candidates: Vec<(Shape, &Limits, &Steps)> = lowered
+        let mut candidates: Vec<(Shape, &Limits, (&Steps, usize))> = lowered
             .iter()
-            .flat_map(|(limits, steps)| candidates(k, secret).into_iter().map(move |shape| (shape, limits, steps)))
+            .flat_map(|(limits, weights, steps)| {
+                candidates(k, secret).into_iter().map(move |shape| (shape, limits, (steps, *weights)))
+            })
             // Public values side by side are looked up in a table of their own: wide ones may do better one below the other.
             .flat_map(|(shape, limits, steps)| {
-                let apart = (steps.public_bits() > WIDE).then_some(1);
+                let apart = (steps.0.public_bits() > WIDE).then_some(1);
                 [Some(0), apart].into_iter().flatten().map(move |packed| (Shape { packed, ..shape }, limits, steps))
             })
             .collect();
@@ -193,16 +195,30 @@ fn candidates(k: u32, secret: Secret) -> Vec<Shape> {
     LANES.into_iter().flat_map(both).map(|(lanes, whole)| shape(lanes, whole)).collect()
 }
 
-/// The layout of these rows and lanes with the fewest columns, unless it costs more than `enough`.
-fn narrowest(model: &Model, steps: &Steps, shape: Shape, limits: Limits, enough: f64) -> Result<Option<Plan>, Error> {
+/// The layout of these rows and lanes with the fewest columns, unless it costs more than `enough`; each of the layers'
+/// weights takes a cell.
+fn narrowest(
+    model: &Model,
+    (steps, weights): (&Steps, usize),
+    shape: Shape,
+    limits: Limits,
+    enough: f64,
+) -> Result<Option<Plan>, Error> {
     let digits = |node: u32| digits_of(model, node);
     let packed = match shape.packed {
         0 => steps.public_bits().min(240 / shape.lanes as u32).max(1),
         bits => bits,
     };
     let affordable = TAPS.partition_point(|&taps| Shape { taps, ..shape }.seconds() < enough);
+    let least = TAPS.partition_point(|&taps| shape.rows() * shape.lanes * taps < weights);
+    if least == TAPS.len() {
+        return Err(Error::TooSmall(format!("more than {} rows", shape.rows())));
+    }
+    if least >= affordable {
+        return Ok(None);
+    }
     let attempt = |taps| place(steps, Shape { taps, tables: MOST_TABLES, packed, ..shape }, limits, &digits);
-    let (mut low, mut high) = (0, affordable);
+    let (mut low, mut high) = (least, affordable);
     let mut best = None;
     let mut refused = None;
     // The widest first: what does not fit there fits nowhere.

@@ -270,6 +270,21 @@ pub struct Steps {
 }
 
 impl Steps {
+    /// How many coefficients that are weights its layers have.
+    pub fn weights(&self) -> usize {
+        let of_part = |part: &Part| match part {
+            Part::Taps { taps, .. } => {
+                taps.iter().filter(|tap| matches!(tap.coefficient, Coefficient::Weight { .. })).count()
+            }
+            _ => 0,
+        };
+        let of_step = |step: &Step| match step {
+            Step::Linear(linear) => linear.parts.iter().map(of_part).sum(),
+            _ => 0,
+        };
+        self.steps.iter().map(of_step).sum()
+    }
+
     /// Bits of the widest public tensor that may share its rows between lanes.
     pub fn public_bits(&self) -> u32 {
         let span = |step: &Step| match step {
