@@ -79,7 +79,8 @@ impl Placement<'_> {
     }
 
     /// How many rows the narrowing takes for each of the layer's, if lanes without a channel satisfy it, its results lie as
-    /// their readers want, and it would take no fewer rows elsewhere.
+    /// their readers want, and it would take no fewer rows elsewhere: blocks of coefficients reach half as many rows if
+    /// results take two, so there may not be many of them.
     fn fits_in(&self, linear: &Linear, narrowing: usize) -> Option<usize> {
         let Step::Narrow { out, x, lo, hi, divisor, chain, .. } = &self.steps.steps[narrowing] else { return None };
         if *divisor > self.limits.entries || *lo > 0 || *hi < 0 {
@@ -89,7 +90,9 @@ impl Placement<'_> {
         let height = if self.one_look_up(quotients, x.len(), chain) { 1 } else { 2 };
         let lanes = self.lanes();
         let own = linear.channels.div_ceil(lanes) * linear.plane;
-        if (height - 1) * own > height * x.len().div_ceil(lanes) {
+        let taps = |part: &Part| if let Part::Taps { taps, .. } = part { taps.len() } else { 0 };
+        let coefficients: usize = linear.parts.iter().map(taps).sum();
+        if height > 1 && (own > height * x.len().div_ceil(lanes) || coefficients > own * lanes) {
             return None;
         }
         self.lies_as_wanted(linear, *out, x).then_some(height)
