@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
-from math import ceil, comb, lgamma, log, log1p
-from typing import TYPE_CHECKING
+from math import ceil, comb
+from typing import Any
 
-import numpy as np
-
-from balance_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_HALVINGS = 100
-"""More than a double has bits, so that a bound is as exact as its terms."""
+from balance_core.errors import ConfigError, ToolNotFound
 
 
 def missed(samples: int, drawn: int, false: int) -> Fraction:
@@ -57,21 +48,15 @@ def false_at_most(samples: int, drawn: int, confidence: float) -> int:
 def clopper_pearson(right: int, trials: int, confidence: float) -> tuple[float, float]:
     """Return the exact two-sided interval of a proportion of which `right` of `trials` independent trials came out.
 
-    Source: Clopper and Pearson, Biometrika 26 (1934). The limits are the proportions under which "so many or more",
-    and "so few or fewer", are exactly as likely as half of 1 - confidence.
+    Source: Clopper and Pearson, Biometrika 26 (1934): quantiles of beta distributions, as scipy computes them.
     """
     _check_confidence(confidence)
     if not 0 <= right <= trials:
         raise ConfigError(f"{right} of {trials} is no proportion")
+    beta = _stats().beta
     tail = (1 - confidence) / 2
-    ways = _log_ways(trials)
-
-    def likely(some: np.ndarray, p: float) -> float:
-        return float(np.exp(ways[some] + some * log(p) + (trials - some) * log1p(-p)).sum())
-
-    few, many = np.arange(right + 1), np.arange(right, trials + 1)
-    low = 0.0 if right == 0 else _crossing(lambda p: likely(many, p) > tail)
-    high = 1.0 if right == trials else _crossing(lambda p: likely(few, p) <= tail)
+    low = 0.0 if right == 0 else float(beta.ppf(tail, right, trials - right + 1))
+    high = 1.0 if right == trials else float(beta.ppf(1 - tail, right + 1, trials - right))
     return low, high
 
 
@@ -84,21 +69,15 @@ def of_whole(right: int, drawn: int, samples: int, confidence: float) -> tuple[i
     _check_confidence(confidence)
     if not 0 <= right <= drawn <= samples:
         raise ConfigError(f"{right} of {drawn} drawn of {samples} is no sample")
+    hypergeom = _stats().hypergeom
     tail = (1 - confidence) / 2
     smallest, largest = right, samples - (drawn - right)
 
-    def likely(first: int, last: int, total: int) -> float:
-        """Return how likely it is that `first` to `last` of those drawn are right, if `total` of all are."""
-        first, last = max(first, drawn - (samples - total)), min(last, total)
-        some = np.arange(first, last + 1)
-        ways = _log_ways(total)[some] + _log_ways(samples - total)[drawn - some]
-        return float(np.exp(ways - _log_ways(samples)[drawn]).sum())
-
     def as_many(total: int) -> bool:
-        return likely(right, drawn, total) > tail
+        return bool(hypergeom.sf(right - 1, samples, total, drawn) > tail)
 
     def as_few(total: int) -> bool:
-        return likely(0, right, total) > tail
+        return bool(hypergeom.cdf(right, samples, total, drawn) > tail)
 
     low, high = smallest, largest
     while low < high:  # the likelihood of "so many or more" grows with the total
@@ -117,18 +96,11 @@ def _check_confidence(confidence: float) -> None:
         raise ConfigError(f"a confidence lies between 0 and 1, not at {confidence}", hint="for example 0.95")
 
 
-@lru_cache(maxsize=4)
-def _log_ways(of: int) -> np.ndarray:
-    """Return the logarithms of C(of, 0) to C(of, of)."""
-    factorials = np.array([lgamma(number + 1) for number in range(of + 1)])
-    found: np.ndarray = factorials[-1] - factorials - factorials[::-1]
-    return found
-
-
-def _crossing(above: Callable[[float], bool]) -> float:
-    """Return the proportion from which on `above` holds."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if above(middle) else (middle, high)
-    return high
+def _stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise ToolNotFound(
+            "scipy is not installed, which computes an audit's bounds", hint="pip install 'balance-core[audit]'"
+        ) from error
+    return stats
