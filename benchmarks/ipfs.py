@@ -1,8 +1,8 @@
 """What the `ipfs` storage adds to a node's own speed: its throughput beside curl's, on the same daemon, in one run.
 
 Turn by turn, and in the order ours, theirs, theirs, ours, because machines drift: 60 MB of new content are put by the
-plugin, which hashes them first and confirms the pin, and added by curl; then content is opened by the plugin, which
-hashes every block, and read by curl (`cat`), once into nothing and once into sha256sum, which is the least that
+plugin, which hashes them on the way and confirms the pin, and added by curl; then content is opened by the plugin,
+which hashes every block, and read by curl (`cat`), once into nothing and once into sha256sum, which is the least that
 checking costs. Bar: at least 0.8 of curl's throughput for content that is put and opened again, by the medians; on a
 daemon, not on the tests' own program. `open` alone stays behind a curl that checks nothing: hashing is its task.
 

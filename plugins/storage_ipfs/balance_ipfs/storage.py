@@ -218,6 +218,8 @@ def _again(content: BinaryIO, start: int, size: int) -> Iterator[bytes]:
                 raise StorageError("what should be stored became shorter meanwhile", hint="store it again")
             size -= len(piece)
             yield piece
+        if content.read(1):
+            raise StorageError("what should be stored became longer meanwhile", hint="store it again")
     except OSError as error:
         raise _unreadable(error) from error
 
@@ -253,19 +255,28 @@ class _Sent:
 def _sized(source: BinaryIO) -> Iterator[tuple[BinaryIO, int, int]]:
     """Lend a source, or a copy of one that cannot be measured, with its start and size."""
     with contextlib.ExitStack() as held:
-        start = 0
         try:
-            if source.seekable():
-                start, content = source.tell(), source
-            else:
+            start = source.tell() if source.seekable() else 0
+            end, content = _end(source), source
+            if end is None:
                 # It is one, and typeshed does not say so.
                 content = cast("BinaryIO", held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)))
                 for chunk in cids.chunks_of(source):
                     content.write(chunk)
-            size = content.seek(0, os.SEEK_END) - start
+                start, end = 0, content.tell()
         except OSError as error:
             raise _unreadable(error) from error
-        yield content, start, size
+        yield content, start, max(0, end - start)
+
+
+def _end(source: BinaryIO) -> int | None:
+    """Return where a source ends; None for one that does not tell, as some files of the system do not."""
+    if not source.seekable():
+        return None
+    try:
+        return source.seek(0, os.SEEK_END)
+    except OSError:
+        return None
 
 
 def _unreadable(error: OSError) -> StorageError:
