@@ -52,18 +52,21 @@ execute.add_commands(app)
 consumer.add_commands(app)
 serve.add_commands(app)
 ask.add_commands(app)
-app.add_typer(audit.app, name="audit")
-app.add_typer(receipt.app, name="receipt")
-app.add_typer(srs.app, name="srs")
-app.add_typer(keys.app, name="keys")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(storage.app, name="storage")
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(validator.app, name="validator")
 compare.add_commands(app)
 report.add_commands(app)
 advise.add_commands(app)
 doctor.add_commands(app)
+GroupWithPlugins.groups |= {
+    "api-keys": serve.keys_app,
+    "audit": audit.app,
+    "receipt": receipt.app,
+    "srs": srs.app,
+    "keys": keys.app,
+    "ledger": ledger.app,
+    "storage": storage.app,
+    "plugins": plugins.app,
+    "validator": validator.app,
+}
 
 
 def _show_version(wanted: bool) -> None:

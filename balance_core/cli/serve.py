@@ -25,9 +25,8 @@ _LIMIT = "limit."
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the commands to the program."""
+    """Add the command to the program."""
     app.command(epilog="Example: balance serve model.onnx --samples x.npy --backend zkml_halo2 --port 8080")(serve)
-    app.add_typer(keys_app, name="api-keys")
 
 
 def serve(
