@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from balance_core.bundle import Bundle
 from balance_core.errors import BalanceError, Busy, ConfigError, InvalidProof, ProviderError, ProviderUnreachable
 from balance_core.model.inputs import as_batch
+from balance_core.service.audit import odds
 from balance_core.service.audit.auditor import Auditor
 from balance_core.service.audit.check import compare, openings, report
 from balance_core.service.audit.file import MAX_PROVEN, AuditFile, Evidence
@@ -152,6 +153,7 @@ def _collect(
     consumer: Consumer, auditor: Auditor, drawn: Sequence[int], proofs: _Proofs, terms: AuditTerms
 ) -> Steps[None]:
     """Fetch proofs as they are made, and check them while others still are."""
+    odds.warm_up()
     left = set(drawn)
     began = latest = time.monotonic()
     while left and time.monotonic() - latest < terms.stalled_seconds:

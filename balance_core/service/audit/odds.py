@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from fractions import Fraction
 from math import ceil, comb
 from typing import Any
@@ -89,6 +91,16 @@ def of_whole(right: int, drawn: int, samples: int, confidence: float) -> tuple[i
         middle = (low + high + 1) // 2
         low, high = (middle, high) if as_few(middle) else (low, middle - 1)
     return first, low
+
+
+def warm_up() -> None:
+    """Begin to import what the bounds are computed with, which takes most of a second, while others work."""
+    threading.Thread(target=_imported, daemon=True).start()
+
+
+def _imported() -> None:
+    with contextlib.suppress(ToolNotFound):
+        _stats()
 
 
 def _check_confidence(confidence: float) -> None:

@@ -77,11 +77,12 @@ class Prover:
 
         Nobody proves while the last portion is checked and published, so that one is to be small.
         """
-        pace = self._pace.get(leases[0].registration_id)
-        if pace is None:
-            return 1
         with contextlib.suppress(BalanceError):
-            size = self._materials.of(leases[0].registration_id).size
+            material = self._materials.of(leases[0].registration_id)
+            size, expected = material.size, material.registered.preparation.estimate.prove_seconds
+            pace = self._pace.get(leases[0].registration_id, expected)
+            if pace is None:
+                return 1
             most = max(1, min(int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size))
             if len(leases) > most or len(leases) * pace < _WORTH_SECONDS:
                 return min(len(leases), most)

@@ -159,6 +159,26 @@ def test_a_copied_commitment_is_refused_under_another_providers_key(private):
         balance.verify(Bundle(*stolen(bundle, thief, commitment=renamed)).to_bytes())
 
 
+def test_a_commitment_is_checked_also_where_a_good_one_was_before_it(private):
+    """What was checked once is kept for further proofs, and for nothing else."""
+    from balance_zkml.verifier import Halo2Verifier
+
+    bundle, verifier = balance.read_bundle(private.bundle), Halo2Verifier()
+    key, good, proof = bundle.key, bundle.commitment, bundle.proof
+    data = bytearray.fromhex(good.data)
+    altered = []
+    for place in (0, 33, len(data) // 2, len(data) - 1):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        altered.append(good.model_copy(update={"data": changed.hex()}))
+    others = [*altered, good.model_copy(update={"provider": "11" * 32}), None]
+    for _ in range(2):
+        assert verifier.verify(key, good, proof)
+        for other in others:
+            with pytest.raises(InvalidProof):
+                verifier.verify(key, other, proof)
+
+
 def test_a_copied_commitment_is_refused_in_another_circuit(private, place):
     bundle = balance.read_bundle(private.bundle)
     other = balance.run(place / MODEL, place / INPUT, backend="zkml_halo2", name="other", settings={"bits": 10})

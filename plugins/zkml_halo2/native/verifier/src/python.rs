@@ -37,15 +37,33 @@ fn verify<'py>(
     commitment: Option<(Vec<u8>, Vec<u8>)>,
     proof: &[u8],
 ) -> PyResult<Stated<'py>> {
-    let (digest, statement, hides) = guarded(py, || {
-        let decoded = Key::decode(key)?;
-        let given = commitment.as_ref().map(|(bytes, provider)| given(bytes, provider)).transpose()?;
-        let statement = checks::proof(&decoded, key, given, proof)?;
-        Ok((decoded.structure_digest, statement, decoded.shape.hidden))
-    })?;
-    let context = PyBytes::new(py, &statement.context);
-    let hidden = hides.then(|| PyBytes::new(py, &encoded(&statement.hidden)));
-    Ok((context, PyBytes::new(py, &digest), statement.inputs, statement.outputs, hidden))
+    Prepared::new(py, key, commitment)?.verify(py, proof)
+}
+
+/// A key and a commitment that were checked, for any number of proofs under them; raises ValueError as `verify` does.
+#[pyclass(frozen)]
+struct Prepared(checks::Prepared);
+
+#[pymethods]
+impl Prepared {
+    #[new]
+    #[pyo3(signature = (key, commitment))]
+    fn new(py: Python<'_>, key: &[u8], commitment: Option<(Vec<u8>, Vec<u8>)>) -> PyResult<Self> {
+        let prepared = guarded(py, || {
+            let given = commitment.as_ref().map(|(bytes, provider)| given(bytes, provider)).transpose()?;
+            checks::Prepared::new(key, given)
+        })?;
+        Ok(Self(prepared))
+    }
+
+    /// Check a proof and return what it states, as `verify` does.
+    fn verify<'py>(&self, py: Python<'py>, proof: &[u8]) -> PyResult<Stated<'py>> {
+        let statement = guarded(py, || self.0.proof(proof))?;
+        let context = PyBytes::new(py, &statement.context);
+        let hidden = self.0.key.shape.hidden.then(|| PyBytes::new(py, &encoded(&statement.hidden)));
+        let digest = PyBytes::new(py, &self.0.key.structure_digest);
+        Ok((context, digest, statement.inputs, statement.outputs, hidden))
+    }
 }
 
 fn given<'a>(bytes: &'a [u8], provider: &'a [u8]) -> Result<checks::Given<'a>, Error> {
@@ -88,6 +106,7 @@ fn parameters<'py>(py: Python<'py>, key: &[u8]) -> PyResult<Bound<'py, PyBytes>>
 
 #[pymodule]
 fn balance_zkml_verifier(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Prepared>()?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(hide, module)?)?;
     module.add_function(wrap_pyfunction!(parameters, module)?)

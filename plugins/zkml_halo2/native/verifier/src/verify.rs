@@ -101,12 +101,49 @@ pub fn bound<'a>(key_bytes: &'a [u8], given: Option<Given<'a>>, context: &'a [u8
 
 /// Checks a proof to its last byte and returns what it states.
 pub fn proof(key: &Key, key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<Statement, Error> {
-    let mut linked = match (&key.registered, given) {
-        (Some(_), Some(given)) => commitment(key, key_bytes, given)?.columns,
-        (None, None) => vec![],
-        (Some(_), None) => return Err(Error::new("the model commitment is missing")),
-        (None, Some(_)) => return Err(Error::new("the weights are public: there is no commitment")),
-    };
+    answer(key, key_bytes, given, columns(key, key_bytes, given)?, proof)
+}
+
+/// Returns the columns of a commitment that keeps its promise, none where weights are public.
+fn columns(key: &Key, key_bytes: &[u8], given: Option<Given>) -> Result<Vec<G1Affine>, Error> {
+    match (&key.registered, given) {
+        (Some(_), Some(given)) => Ok(commitment(key, key_bytes, given)?.columns),
+        (None, None) => Ok(vec![]),
+        (Some(_), None) => Err(Error::new("the model commitment is missing")),
+        (None, Some(_)) => Err(Error::new("the weights are public: there is no commitment")),
+    }
+}
+
+/// What all proofs under a key and a commitment have in common, decoded and checked once.
+pub struct Prepared {
+    pub key: Key,
+    key_bytes: Vec<u8>,
+    given: Option<(Vec<u8>, [u8; PROVIDER_BYTES])>,
+    columns: Vec<G1Affine>,
+}
+
+impl Prepared {
+    pub fn new(key_bytes: &[u8], given: Option<Given>) -> Result<Self, Error> {
+        let key = Key::decode(key_bytes)?;
+        let columns = columns(&key, key_bytes, given)?;
+        let given = given.map(|given| (given.bytes.to_vec(), *given.provider));
+        Ok(Self { key, key_bytes: key_bytes.to_vec(), given, columns })
+    }
+
+    /// Checks a proof to its last byte and returns what it states.
+    pub fn proof(&self, proof: &[u8]) -> Result<Statement, Error> {
+        let given = self.given.as_ref().map(|(bytes, provider)| Given { bytes, provider });
+        answer(&self.key, &self.key_bytes, given, self.columns.clone(), proof)
+    }
+}
+
+fn answer(
+    key: &Key,
+    key_bytes: &[u8],
+    given: Option<Given>,
+    mut linked: Vec<G1Affine>,
+    proof: &[u8],
+) -> Result<Statement, Error> {
     let mut source = Reader::new(proof, "proof");
     let statement = Statement::decode(&mut source, key.shape.hidden_columns(), key.public_inputs(), &key.outputs)?;
     let public = column(
