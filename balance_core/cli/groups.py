@@ -25,6 +25,11 @@ class GroupWithPlugins(typer.core.TyperGroup):
     """The core's groups, in their order."""
     _listing = False
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name, group in self.groups.items():
+            self.commands[name] = typer.core.TyperGroup(name=name, help=group.info.help)
+
     @cached_property  # every distribution that is installed is read for it
     def _points(self) -> dict[str, EntryPoint]:
         from importlib import metadata
@@ -33,13 +38,13 @@ class GroupWithPlugins(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
-        own = [*super().list_commands(ctx), *self.groups]
+        own = super().list_commands(ctx)
         return [*own, *sorted(set(self._points) - set(own))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; a plugin's group is imported now."""
         found = super().get_command(ctx, cmd_name)
-        if found is not None:
+        if found is not None and (self._listing or cmd_name not in self.groups):
             return found
         group = self.groups.get(cmd_name) or self._imported(cmd_name)
         if group is None:

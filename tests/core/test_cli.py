@@ -147,6 +147,11 @@ def test_an_interrupt_that_a_callback_lost_ends_the_command_at_its_next_stage(mo
         Display(quiet=True).stage_started(StageStart(run_id="r", stage="convert"))
 
 
+def test_a_misspelt_group_is_suggested(capsys):
+    assert invoke(["audi"]) == 2
+    assert "Did you mean 'audit'" in capsys.readouterr().err
+
+
 def test_a_plugin_brings_a_command_group_that_is_imported_when_named(install, capsys):
     install(
         "extra",
