@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 from typing_extensions import override
 
@@ -27,19 +28,14 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-class StandardError(logging.Handler):
+class StandardError(logging.StreamHandler[TextIO]):
     """Writes to standard error as it is at that moment: whoever redirects it gets what is logged afterwards."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr
-        if stream is None or stream.closed:
-            return
-        try:
-            stream.write(self.format(record) + "\n")
-            stream.flush()
-        except Exception:  # noqa: BLE001 - as all handlers: what cannot be logged stops nothing
-            self.handleError(record)
+        self.stream = sys.stderr
+        if self.stream is not None and not self.stream.closed:
+            super().emit(record)
 
 
 def write_logs(level: int = logging.INFO) -> None:

@@ -148,7 +148,7 @@ def test_strings_that_are_compared_are_refused(parse: Callable[..., ModelProto])
 
 # --- whole models -------------------------------------------------------------------------------------------------
 
-SHARED = Path("/").joinpath("work", "shared", "models")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
 
 
 @pytest.mark.parametrize(

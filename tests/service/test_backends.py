@@ -14,7 +14,10 @@ from tests.service.live import SAMPLES, home, settled
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["ezkl", "giza_orion", "zkml_halo2"])
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=pytest.mark.plugin(name)) for name in ("ezkl", "giza_orion", "zkml_halo2")],
+)
 def test_a_receipt_names_input_and_output_as_the_proof_does(backend, tmp_path):
     if backend not in registry.names("backends"):
         pytest.skip(f"{backend} is not installed")
@@ -31,6 +34,7 @@ def test_a_receipt_names_input_and_output_as_the_proof_does(backend, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.plugin("zkml_halo2")
 def test_a_registration_that_hides_inputs_says_so_and_its_receipts_name_no_digest(tmp_path):
     if "zkml_halo2" not in registry.names("backends"):
         pytest.skip("zkml_halo2 is not installed")

@@ -50,6 +50,7 @@ def test_an_example_ends_as_its_story_says(name):
         assert words in told
 
 
+@pytest.mark.plugin("zkml_halo2")
 @pytest.mark.parametrize("name", ["provider_and_consumer", "three_validators"])
 def test_an_example_with_real_proofs_ends_as_its_story_says(name):
     if "zkml_halo2" not in registry.names("backends"):

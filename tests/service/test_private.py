@@ -18,6 +18,7 @@ from balance_core.service.jobs.attempt import Attempt
 from balance_core.testing import models
 from tests.service.live import SAMPLES, home, provider
 
+pytestmark = pytest.mark.plugin("zkml_halo2")
 X, OTHER = SAMPLES[2][0], SAMPLES[3][0]
 
 

@@ -28,7 +28,7 @@ requests = Table(
     Column("receipt_id", String(64), nullable=False),
     sqlite_with_rowid=False,
 )
-"""The requests that were answered, so that none is answered in two ways: a context names one input for good."""
+"""The requests that were answered, so that none is answered in two ways while its receipt is kept."""
 
 jobs = Table(
     "jobs",
