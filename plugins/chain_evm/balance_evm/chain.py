@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,7 @@ from balance_evm import NAME, codec, interfaces, typed_data, verifiers
 from balance_evm.chronicle import Chronicle, EventsMissing, cursor
 from balance_evm.claims import EvmClaims, verification
 from balance_evm.network import Network
+from balance_evm.rpc import RpcRefused
 from balance_evm.sender import Transaction
 from balance_evm.settings import EvmSettings
 from balance_evm.writer import Writer
@@ -31,8 +34,11 @@ if TYPE_CHECKING:
     from balance_core.settings import Settings
     from balance_core.signing import SigningKey
     from balance_evm.chronicle import Model
-    from balance_evm.mirror import Entry, Mirror
+    from balance_evm.mirror import Entry, Head, Mirror
 
+log = logging.getLogger(__name__)
+_PAUSES = (0.1, 0.2, 0.4, 0.8)
+"""Seconds after which a log that is not whole is read again."""
 _NOBODY = "0x" + 40 * "0"
 _ENTRY = re.compile(r"(?P<tx>0x[0-9a-f]{64})/(?P<rank>0|[1-9][0-9]{0,5})")
 _CURSOR = re.compile(r"(?P<block>0|[1-9][0-9]{0,17}):(?P<hash>0x[0-9a-f]{64}):(?P<position>0|[1-9][0-9]{0,8})")
@@ -55,6 +61,8 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, TriesOnchain, Vouch
         self._lock = threading.RLock()
         self._read: Chronicle | None = None
         self._rewinds = 0
+        self._complete: Head | None = None
+        """How far it is known that no event is missing."""
 
     def _deploy(self) -> str:
         from balance_evm.deploy import deploy_registry
@@ -79,26 +87,44 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, TriesOnchain, Vouch
         return Writer(self)
 
     def chronicle(self) -> Chronicle:
-        """Return what the log amounts to, after reading what is new."""
+        """Return what the log amounts to, after reading what is new.
+
+        Raises EventsMissing where the node leaves out events, of which the registry itself knows how many there are.
+        A node may tell of a block before it finds the block's events, and of two behind one address one may be behind
+        the other: both pass, so that it is asked again before that is an error.
+        """
         with self._lock:
-            rewinds = self.mirror.sync()
-            if self._read is None or rewinds != self._rewinds:
-                trusting = self.settings.dry_run
-                self._read = Chronicle(
-                    interfaces.registry(), self.network.chain_id, self.network.registry, trusting=trusting
-                )
-                self._rewinds = rewinds
-            entries = self.mirror.behind(self._read.place)
-            try:
-                told = self._read.extend(entries)
-            except EventsMissing:
-                # What a node left out may come next time, or from another node: then all is read again.
-                self.mirror.reset()
-                self._read = None
-                raise
-            if told:
-                self.mirror.keep_told(told)
-            return self._read
+            for pause in _PAUSES:
+                try:
+                    return self._follow()
+                except (EventsMissing, RpcRefused) as error:
+                    log.info("the log is read again in %g s: %s", pause, error.message)
+                    time.sleep(pause)
+            return self._follow()
+
+    def _follow(self) -> Chronicle:
+        head = self.mirror.sync()
+        if self._read is None or head.rewinds != self._rewinds:
+            network, trusting = self.network, self.settings.dry_run
+            self._read = Chronicle(interfaces.registry(), network.chain_id, network.registry, trusting=trusting)
+            self._rewinds, self._complete = head.rewinds, None
+        entries = self.mirror.behind(self._read.place)
+        try:
+            told = self._read.extend(entries)
+            if head != self._complete:
+                self._read.expect(self._counted(head.hash))
+                self._complete = head
+        except EventsMissing:
+            self.mirror.reset()
+            self._read = None
+            raise
+        if told:
+            self.mirror.keep_told(told)
+        return self._read
+
+    def _counted(self, block: str) -> int:
+        """Return how many events the registry had counted at the end of a block."""
+        return int(self.network.view(self.network.registry, interfaces.registry(), "sequence", block=block))
 
     def diagnose(self) -> Iterator[Finding]:
         """Try node, chain, registry and account."""

@@ -154,11 +154,13 @@ class Chronicle:
         if "sequence" not in values:
             return
         if values["sequence"] != self.sequence + 1:
-            raise EventsMissing(
-                f"the node left out events of the registry: number {values['sequence']} follows {self.sequence}",
-                hint="use another node, or another block to read from: -o chain.from_block=N",
-            )
+            raise _missing(f"number {values['sequence']} follows {self.sequence}")
         self.sequence += 1
+
+    def expect(self, counted: int) -> None:
+        """Check that as many events were read as the registry had counted when its log was."""
+        if self.sequence < counted:
+            raise _missing(f"it has counted {counted}, and {self.sequence} were told")
 
     def _accept(self, record: ChainRecord, values: dict[str, Any]) -> None:
         """Remember what later events refer to."""
@@ -297,6 +299,13 @@ class Chronicle:
         "ClaimSettled": _settled,
         "Withdrawn": _withdrawn,
     }
+
+
+def _missing(what: str) -> EventsMissing:
+    return EventsMissing(
+        f"the node left out events of the registry: {what}",
+        hint="use another node, or another block to read from: -o chain.from_block=N",
+    )
 
 
 def cursor(entry: Entry) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from balance_core.errors import ChainError, ConfigError
 from balance_core.files import locked
@@ -56,6 +56,15 @@ class Entry:
     """The event that readers were told, if any."""
 
 
+class Head(NamedTuple):
+    """How far the copy goes."""
+
+    hash: str
+    """Of the block that it is in step with."""
+    rewinds: int
+    """How often what was read has been taken back so far."""
+
+
 @dataclass(frozen=True)
 class Block:
     """A block's number and hash, and when it was made."""
@@ -85,8 +94,8 @@ class Mirror:
                 hint="remove it: it is read from the chain again",
             ) from error
 
-    def sync(self) -> int:
-        """Take over what is new, and mark what the chain took back; returns how often it has gone back so far."""
+    def sync(self) -> Head:
+        """Take over what is new, and mark what the chain took back."""
         with locked(self._path.with_suffix(".lock")), self._open() as copy:
             for _ in range(_TRIES):
                 tip = self.block("latest")
@@ -96,8 +105,7 @@ class Mirror:
                     break
             else:
                 raise ChainError("the chain goes back and forth faster than it can be read", hint="try again")
-            row = copy.execute("SELECT rewinds FROM head").fetchone()
-            return int(row[0])
+            return Head(*copy.execute("SELECT hash, rewinds FROM head").fetchone())
 
     def _step(self, copy: sqlite3.Connection, tip: Block) -> bool:
         """Bring the copy to a block; False where the chain went back meanwhile."""
@@ -121,10 +129,13 @@ class Mirror:
         return True
 
     def reset(self) -> None:
-        """Forget what the chain has, so that it is read again; what it took back is kept."""
+        """Forget what the chain has, so that it is read again; what it took back is kept.
+
+        This counts as going back: whoever else reads this copy begins anew, too.
+        """
         with locked(self._path.with_suffix(".lock")), self._open() as copy:
             copy.execute("DELETE FROM entries WHERE canonical = 1")
-            copy.execute("DELETE FROM head")
+            copy.execute("UPDATE head SET hash = '', rewinds = rewinds + 1")
 
     def _rewind(self, copy: sqlite3.Connection) -> int:
         """Mark entries of blocks that are gone, and return the first block to read again."""

@@ -138,12 +138,21 @@ class Network:
         """Return a contract's code."""
         return _hex(self.rpc.call("eth_getCode", address, block))
 
-    def view(self, address: str, interface: Interface, name: str, *values: Any, gas: int | None = None) -> Any:
-        """Return what a contract answers; raises RpcRefused with the revert's data."""
+    def view(
+        self,
+        address: str,
+        interface: Interface,
+        name: str,
+        *values: Any,
+        gas: int | None = None,
+        block: str | None = None,
+    ) -> Any:
+        """Return what a contract answers, now or as of a block's hash; raises RpcRefused with the revert's data."""
         call = {"to": address, "data": "0x" + interface.call(name, *values).hex()}
         if gas is not None:
             call["gas"] = hex(gas)
-        return interface.result(name, _hex(self.rpc.call("eth_call", call, "latest")))
+        at = "latest" if block is None else {"blockHash": block}  # EIP-1898
+        return interface.result(name, _hex(self.rpc.call("eth_call", call, at)))
 
     def mirror(self) -> Mirror:
         """Return the copy of the registry's log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from .chain_town import PEOPLE, settings
 from .test_faults import registration
 
 EACH = 200
+TAKEN_BACK = 10
+"""How many proofs are on the chain that the kill takes back, at least."""
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -38,7 +41,7 @@ for number in range(int(sys.argv[3]), int(sys.argv[4])):
 @pytest.mark.slow
 def test_two_processes_and_a_node_that_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "home"))
-    node = Anvil(state=tmp_path / "state.json").start()
+    node = Anvil().start()
     node.fund(PEOPLE["alice"].address)
     chain = EvmChain(settings(node))
     deploy_registry(chain)
@@ -52,12 +55,12 @@ def test_two_processes_and_a_node_that_is_killed(tmp_path, monkeypatch):
             command = [sys.executable, "-c", PROGRAM, folder, node.url, str(first), str(last)]
             workers.append(subprocess.Popen(command, stdout=stream, stderr=errors, env=dict(os.environ)))
     try:
-        while sum(len(output.read_bytes().splitlines()) for output in outputs) < EACH:
-            assert all(worker.poll() is None for worker in workers), errors_of(outputs)
-            time.sleep(0.05)
+        wait_for(EACH, outputs, workers)
+        kept = keep_state(node, workers, tmp_path / "state.json")
+        wait_for(kept + TAKEN_BACK, outputs, workers)
         node.stop(signal.SIGKILL)
         time.sleep(1.0)
-        node.start()
+        node = Anvil(port=node.port, arguments=("--load-state", str(tmp_path / "state.json"))).start()
         for worker in workers:
             assert worker.wait(400) == 0, errors_of(outputs)
         # What the kill took back is in the journal, and the next to write sends it again.
@@ -74,6 +77,37 @@ def test_two_processes_and_a_node_that_is_killed(tmp_path, monkeypatch):
             worker.kill()
             worker.wait()
         node.stop()
+
+
+def wait_for(count, outputs, workers):
+    """Wait until so many proofs are on the chain by the word of those who sent them."""
+    while done_of(outputs) < count:
+        assert all(worker.poll() is None for worker in workers), errors_of(outputs)
+        time.sleep(0.02)
+
+
+def done_of(outputs):
+    return sum(len(output.read_bytes().splitlines()) for output in outputs)
+
+
+def keep_state(node, workers, path):
+    """Write down what the node has in a quiet moment, and return how many blocks that is.
+
+    What it writes by itself while it mines (--state-interval) may hold a block's effects without the block.
+    """
+    rpc = node.rpc()
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)
+    try:
+        while any(int(count, 16) for count in rpc.call("txpool_status").values()):
+            time.sleep(0.02)
+        blocks = int(rpc.call("eth_blockNumber"), 16)
+        path.write_bytes(gzip.decompress(bytes.fromhex(rpc.call("anvil_dumpState").removeprefix("0x"))))
+        assert int(rpc.call("eth_blockNumber"), 16) == blocks
+        return blocks
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
 
 
 def errors_of(outputs):

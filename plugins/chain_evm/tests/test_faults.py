@@ -15,7 +15,7 @@ from balance_evm.anvil import Anvil, free_port
 from balance_evm.chain import ORIGIN, EvmChain
 from balance_evm.deploy import deploy_registry
 from balance_evm.journal import Journal
-from balance_evm.rpc import Rpc
+from balance_evm.rpc import Rpc, RpcRefused
 from balance_evm.sender import Sender, Transaction
 from eth_account import Account
 
@@ -253,7 +253,8 @@ class TestNode:
         with pytest.raises(ConfigError, match="no contract at"):
             EvmChain(settings(node, registry="0x" + "12" * 20)).registration("0" * 64)
 
-    def test_events_that_a_node_leaves_out_are_noticed(self, own_node, monkeypatch, tmp_path):
+    @pytest.mark.parametrize("hidden", [0, 1, -1], ids=["oldest", "middle", "newest"])
+    def test_events_that_a_node_leaves_out_are_noticed(self, own_node, hidden, monkeypatch, tmp_path):
         node, chain = own_node
         for number in range(3):
             chain.register(registration(f"m{number}"), key=str(number))
@@ -262,13 +263,40 @@ class TestNode:
 
         def leaving_out(self, method, *params, **options):
             found = honest(self, method, *params, **options)
-            return found[:1] + found[2:] if method == "eth_getLogs" else found
+            if method == "eth_getLogs" and found:
+                del found[hidden]
+            return found
 
         monkeypatch.setattr(Rpc, "call", leaving_out)
-        reader = EvmChain(settings(node, registry=chain.network.registry))
-        with pytest.raises(ChainError, match="left out events"):
-            list(reader.events())
+        monkeypatch.setattr("balance_evm.chain._PAUSES", (0.0,))
+        reader, sharing = (EvmChain(settings(node, registry=chain.network.registry)) for _ in range(2))
+        for each in (reader, sharing):
+            with pytest.raises(ChainError, match="left out events"):
+                list(each.events())
         monkeypatch.setattr(Rpc, "call", honest)
+        assert len(list(reader.events())) == len(list(sharing.events())) == 3
+
+    @pytest.mark.parametrize("late", ["no events yet", "refused"])
+    def test_a_node_that_knows_a_block_before_its_events_is_asked_again(self, own_node, late, monkeypatch):
+        node, chain = own_node
+        reader = EvmChain(settings(node, registry=chain.network.registry))
+        assert list(reader.events()) == []
+        for number in range(3):
+            chain.register(registration(f"m{number}"), key=str(number))
+        honest, asked = Rpc.call, []
+
+        def behind(self, method, *params, **options):
+            found = honest(self, method, *params, **options)
+            if method == "eth_getLogs":
+                asked.append(method)
+                if len(asked) == 1 and late == "refused":
+                    raise RpcRefused("block height is 2 but requested was 3")
+                if len(asked) == 1:
+                    return found[:-1]
+            return found
+
+        monkeypatch.setattr(Rpc, "call", behind)
+        monkeypatch.setattr("balance_evm.mirror._SPAN", 1)
         assert len(list(reader.events())) == 3
 
     def test_events_that_a_node_delivers_twice_count_once(self, own_node, monkeypatch, tmp_path):
