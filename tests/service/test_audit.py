@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("httpx", reason="the extra `audit` is not installed")
 pytest.importorskip("scipy", reason="the extra `audit` is not installed")
 
+import httpx
 from scipy import stats
 
 from balance_core.service.audit.file import AuditFile
@@ -85,6 +86,43 @@ def test_who_does_not_reveal_its_share_is_caught(home):
     assert report.caught
     assert report.refused
     assert report.proven == 0
+
+
+def test_a_proof_that_did_not_come_is_fetched_again_though_nothing_is_new(desk):
+    asked = []
+
+    def unchanged(request, response):
+        asked.append(request.headers.get("if-none-match"))
+        return (
+            httpx.Response(304)
+            if asked[-1]
+            else httpx.Response(200, content=response.content, headers={"ETag": '"1"'})
+        )
+
+    away = iter([True])
+    desk.hooks["/v1/audits/[0-9a-f]{64}"] = unchanged
+    desk.hooks["/v1/bundles/.*"] = lambda _, response: httpx.Response(404) if next(away, False) else response
+    inputs, labels = made_set(3)
+    with client_of(desk) as client:
+        report = audited(client, inputs, labels).report
+    assert report.proven == 3
+    assert asked == [None, '"1"']
+
+
+@pytest.mark.parametrize("tag", ["x" * 200, '"é"', '"'], ids=["long", "strange", "open"])
+def test_what_is_no_entity_tag_is_not_sent_back(desk, tag):
+    asked, bundles = [], iter([True])
+
+    def tagged(request, response):
+        asked.append(request.headers.get("if-none-match"))
+        return httpx.Response(200, content=response.content, headers={"ETag": tag.encode()})
+
+    desk.hooks["/v1/audits/[0-9a-f]{64}"] = tagged
+    desk.hooks["/v1/bundles/.*"] = lambda _, response: httpx.Response(404) if next(bundles, False) else response
+    inputs, labels = made_set(2)
+    with client_of(desk) as client:
+        assert audited(client, inputs, labels).report.proven == 2
+    assert asked == [None, None]
 
 
 def test_who_never_proves_is_given_up(home):

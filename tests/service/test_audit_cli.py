@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra `service` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `audit` is not installed")
 
+import httpx
+
 from balance_core.cli import invoke
 from balance_core.service import Provider, listening
 from balance_core.service.audit.file import AuditFile
@@ -96,6 +98,18 @@ def test_audit_and_verify_offline(url, files, tmp_path, capsys, how):
     )
     assert "that the consumer countersigned" in capsys.readouterr().out
     assert invoke(["audit", "verify", str(tmp_path / "report.audit"), "-r", "ab" * 32]) == 1
+
+
+def test_how_an_audit_stands_is_sent_again_only_where_it_changed(url, files, tmp_path):
+    arguments = ["audit", url, "--input", str(files / "test.npz"), "-o", str(tmp_path / "report"), "--sample", "2"]
+    assert invoke(arguments) == 0
+    audit_id = AuditFile.read(tmp_path / "report.audit").evidence.acceptance.acceptance.audit_id
+    address = f"{url}/v1/audits/{audit_id}"
+    first = httpx.get(address)
+    assert [job["state"] for job in first.json()["drawn"]] == ["published", "published"]
+    same = httpx.get(address, headers={"If-None-Match": first.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert httpx.get(address, headers={"If-None-Match": 'W/"1-1-1"'}).content == first.content
 
 
 def test_an_altered_audit_fails_the_command(url, files, tmp_path, capsys):

@@ -113,6 +113,22 @@ def test_the_interval_is_clopper_and_pearsons(right, trials, low, high):
     assert odds.clopper_pearson(right, trials, 0.95) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize(
+    ("right", "drawn", "samples"), [(3, 10, 17), (0, 59, 1000), (59, 59, 1000), (29_123, 30_000, 100_000)]
+)
+def test_bounds_are_those_of_the_distributions(right, drawn, samples, confidence):
+    tail = (1 - confidence) / 2
+    low, high = odds.clopper_pearson(right, drawn, confidence)
+    assert low == pytest.approx(stats.beta.ppf(tail, right, drawn - right + 1) if right else 0)
+    assert high == pytest.approx(stats.beta.ppf(1 - tail, right + 1, drawn - right) if right < drawn else 1)
+    least, most = odds.of_whole(right, drawn, samples, confidence)
+    assert least == right or stats.hypergeom.sf(right - 1, samples, least - 1, drawn) <= tail
+    assert stats.hypergeom.sf(right - 1, samples, least, drawn) > tail
+    assert stats.hypergeom.cdf(right, samples, most, drawn) > tail
+    assert most == samples - drawn + right or stats.hypergeom.cdf(right, samples, most + 1, drawn) <= tail
+
+
 @pytest.mark.parametrize(("samples", "drawn"), [(30, 10), (12, 11), (25, 25), (9, 1)])
 def test_the_bound_of_the_set_holds_as_often_as_it_says(samples, drawn):
     """For each true number, over all samples that may be drawn: exact, no simulation."""

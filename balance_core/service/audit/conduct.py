@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from balance_core.bundle import Bundle
@@ -13,7 +15,7 @@ from balance_core.service.audit import odds
 from balance_core.service.audit.auditor import Auditor
 from balance_core.service.audit.check import compare, openings, report
 from balance_core.service.audit.file import MAX_PROVEN, AuditFile, Evidence
-from balance_core.service.audit.messages import AuditState
+from balance_core.service.audit.messages import AuditState, DrawnJob
 from balance_core.service.audit.records import MAX_SAMPLES, SignedAcceptance, SignedReveal
 from balance_core.service.client.consumer import ENDED
 from balance_core.service.client.steps import Call, Pause, Together, Work
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from balance_core.records import InputOpening, ModelCommitment, VerifyingKey
-    from balance_core.service.audit.messages import DrawnJob
     from balance_core.service.audit.metrics import Metric, Right
     from balance_core.service.client.consumer import Consumer
     from balance_core.service.client.steps import Steps
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     Watch = Callable[[str, int, int], None]
     """Told of progress: what is being done, and how many of how many are."""
 
+_TAG = re.compile(r'(W/)?"[!#-~]{1,64}"')
+"""An entity tag that is sent back as it came."""
 _AT_ONCE = 8
 """Requests in flight."""
 _GROUP = 512
@@ -156,9 +159,10 @@ def _collect(
     odds.warm_up()
     left = set(drawn)
     began = latest = time.monotonic()
+    tag, jobs = "", tuple[DrawnJob, ...]()
     while left and time.monotonic() - latest < terms.stalled_seconds:
         try:
-            jobs = yield from _state(consumer, auditor)
+            tag, jobs = yield from _state(consumer, auditor, tag, jobs)
         except (Busy, ProviderError):
             yield Pause(_pause(began))
             continue
@@ -173,7 +177,7 @@ def _collect(
                     latest = time.monotonic()
             _tell(terms, "proven", len(drawn) - len(left), len(drawn))
         left -= given_up
-        if left and len(proofs.waiting) < _BATCH:
+        if left and len(proofs.waiting) < max(_BATCH, len(left)):
             yield Pause(_pause(began))
             continue
         yield from _check(consumer, auditor, proofs)
@@ -195,10 +199,17 @@ def _check(consumer: Consumer, auditor: Auditor, proofs: _Proofs) -> Steps[None]
         proofs.verified.update(said)
 
 
-def _state(consumer: Consumer, auditor: Auditor) -> Steps[tuple[DrawnJob, ...]]:
-    reply = yield from consumer.call(Call("GET", f"/v1/audits/{auditor.audit_id}"))
+def _state(
+    consumer: Consumer, auditor: Auditor, tag: str, before: tuple[DrawnJob, ...]
+) -> Steps[tuple[str, tuple[DrawnJob, ...]]]:
+    """Return how the jobs stand, with the tag of that; `before` is how they stood when it was `tag`."""
+    known = {"If-None-Match": tag} if tag else {}
+    reply = yield from consumer.call(Call("GET", f"/v1/audits/{auditor.audit_id}", headers=known))
+    if reply.status == HTTPStatus.NOT_MODIFIED:
+        return tag, before
     state: AuditState = _read(AuditState, reply.body)
-    return state.drawn
+    said = reply.headers.get("etag", "")
+    return said if _TAG.fullmatch(said) else "", state.drawn
 
 
 def _fetched(consumer: Consumer, job: DrawnJob) -> Steps[bytes | None]:

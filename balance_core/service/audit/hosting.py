@@ -48,6 +48,9 @@ class Answers(Protocol):
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, Any]:
         """Return those of the jobs that are known, by name, with their `state`, `bundle` and `reason`."""
 
+    def proven_and_ended(self, job_ids: Sequence[str]) -> tuple[int, int]:
+        """Return how many of the jobs have a bundle, and how many have ended."""
+
 
 class _Kept(Record):
     """What the provider keeps of an audit; its share stays secret until the consumer has opened his."""
@@ -142,6 +145,12 @@ class AuditHost:
             revealed=kept.revealed,
             drawn=tuple(_seen(sample, job_id, found.get(job_id)) for sample, job_id in named.items()),
         )
+
+    def version(self, audit_id: str) -> str:
+        """Name what `state` would say, at a small part of its cost: it is asked for again and again."""
+        kept = self._read(audit_id)
+        proven, ended = self._answers.proven_and_ended([kept.jobs[sample] for sample in self._drawn(kept)])
+        return f"{kept.revealed is not None:d}-{proven}-{ended}"
 
     def _drawn(self, kept: _Kept) -> tuple[int, ...]:
         if kept.revealed is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMITS = Limits(seconds=600, memory_bytes=4 * 2**30)
 """What checking one batch of a stranger's proofs may take."""
-_BATCH = 64
+_BATCH = 128
 
 
 class Checker:

@@ -150,7 +150,7 @@ class Consumer:
         )
         while True:
             reply: Reply = yield asked
-            if reply.status < 300:
+            if reply.status < 300 or (reply.status == 304 and "If-None-Match" in call.headers):
                 return reply
             error = _refusal(call, reply)
             left = end - time.monotonic()

@@ -140,7 +140,7 @@ class Attempt:
             since = since or self._began
             if number != current:
                 current, since = number, now
-                if self._stop.soon.is_set():
+                if self._stop.soon.is_set() or self._overtaken(number):
                     self._end(future)
             lease = self._leases[number]
             if self._stop.now.is_set() or lease.lost:
@@ -152,6 +152,11 @@ class Attempt:
                 told, told_at = said, now
                 with contextlib.suppress(BalanceError):
                     lease.progress(*said)
+
+    def _overtaken(self, number: int) -> bool:
+        with contextlib.suppress(BalanceError):
+            return self._leases[number].overtaken(self._limits.memory_bytes or 0)
+        return False
 
     def _end(self, future: Future[TaskResult]) -> None:
         self._ended_by_us = True

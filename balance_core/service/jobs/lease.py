@@ -37,6 +37,8 @@ class Lease:
     blind: bytes | None = field(repr=False)
     """What hides the inputs in the proof, where the client drew it."""
     memory_bytes: int
+    rank: int
+    """Its place in the queue, in milliseconds: lower ones come first."""
     seconds: float | None
     token: str = field(repr=False)
     bundle: str | None
@@ -49,6 +51,10 @@ class Lease:
     def renew(self, seconds: float) -> bool:
         """Hold the job for that long from now; False if it is not ours any more."""
         return self.job_id in self.leasing.renew([self], seconds)
+
+    def overtaken(self, memory_bytes: int) -> bool:
+        """Whether a job waits that goes ahead of this one by its priority, and needs no more memory."""
+        return self.leasing.overtaken(self, memory_bytes)
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """Tell those who follow the job how it stands."""

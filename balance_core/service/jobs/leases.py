@@ -15,7 +15,7 @@ from balance_core.chain import ProofRecord
 from balance_core.errors import StorageError
 from balance_core.service.jobs.lease import Lease, LeaseLost
 from balance_core.service.jobs.orders import JobState
-from balance_core.service.jobs.rows import add_event, finish, kept_receipt, milliseconds, short
+from balance_core.service.jobs.rows import PRIORITY_MS, add_event, finish, kept_receipt, milliseconds, short
 from balance_core.service.jobs.tables import inputs, jobs
 from balance_core.service.jobs.vault import Sealed, parted
 
@@ -138,6 +138,7 @@ class Leasing:
             inputs=data,
             blind=blind,
             memory_bytes=row.memory_bytes,
+            rank=row.rank,
             seconds=row.seconds,
             token=token,
             bundle=row.bundle,
@@ -167,6 +168,16 @@ class Leasing:
         for lease in leases:
             lease.lost = lease.job_id not in found
         return found
+
+    def overtaken(self, lease: Lease, memory_bytes: int) -> bool:
+        """Whether a job waits that goes ahead of a leased one by its priority, and needs no more memory."""
+        waiting = (
+            jobs.c.rank <= lease.rank - PRIORITY_MS,
+            jobs.c.ready_at <= milliseconds(self._clock),
+            jobs.c.memory_bytes <= memory_bytes,
+        )
+        with self._database.read() as connection:
+            return connection.execute(sa.select(jobs.c.job_id).where(*waiting).limit(1)).first() is not None
 
     def progress(self, lease: Lease, text: str, fraction: float | None) -> None:
         """Keep an event, up to the most that are kept of a job."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
-_BATCH_SECONDS = 10.0
-"""What one process is given to do, at the pace of those before; a job that is wanted now waits no longer for it."""
-_WORTH_SECONDS = 4.0
+_BATCH_SECONDS = 30.0
+"""What one process is given to do, at the pace of those before; one that is wanted now ends it after a proof."""
+_WORTH_SECONDS = 8.0
 """What takes no longer is left to one process, since another one has to start first."""
 _LAST_SHARE = 4
 """The last portion is this part of what is left when a single process could do the rest."""

@@ -201,6 +201,17 @@ class JobQueue(Closing):
                 found.update((row.job_id, job_of(row)) for row in connection.execute(some))
         return found
 
+    def proven_and_ended(self, job_ids: Sequence[str]) -> tuple[int, int]:
+        """Return how many of these jobs have a bundle, and how many have ended."""
+        proven = ended = 0
+        counts = sa.func.count(jobs.c.bundle), sa.func.count(jobs.c.finished_at)
+        with self._database.read() as connection:
+            for start in range(0, len(job_ids), _MAX_JOBS_READ):
+                some = sa.select(*counts).where(jobs.c.job_id.in_(job_ids[start : start + _MAX_JOBS_READ]))
+                row = connection.execute(some).one()
+                proven, ended = proven + row[0], ended + row[1]
+        return proven, ended
+
     def published(self, bundle: str) -> bool:
         """Say whether a bundle is one that a job has stored here."""
         with self._database.read() as connection:

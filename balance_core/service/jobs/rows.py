@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 TEXT = 500
 """The most characters of a reason or a message."""
-_MINUTE = 60_000
+PRIORITY_MS = 60_000
+"""What one step of priority is worth in the queue."""
 _KEEP = sa.insert(receipts).from_select(
     ["receipt_id", "signed_at", "body"],
     sa.select(
@@ -168,7 +169,7 @@ def enqueue(
         "receipt_id": receipt_id,
         "context": receipt.context,
         "state": JobState.QUEUED.value,
-        "rank": now - terms.priority * _MINUTE,
+        "rank": now - terms.priority * PRIORITY_MS,
         "ready_at": now,
         "accepted_at": now,
         "deadline_at": None if terms.deadline is None else int(terms.deadline * 1000),

@@ -46,7 +46,7 @@ class Workers(Closing):
         *,
         count: int = 1,
         memory_bytes: int | None = None,
-        most: int = 64,
+        most: int = 128,
         lease_seconds: float = 30.0,
         poll_seconds: float = 0.5,
     ) -> None:

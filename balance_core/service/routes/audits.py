@@ -53,6 +53,9 @@ class _Hosted:
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         return self._provider.queue.jobs(job_ids)
 
+    def proven_and_ended(self, job_ids: Sequence[str]) -> tuple[int, int]:
+        return self._provider.queue.proven_and_ended(job_ids)
+
 
 def router(provider: Provider) -> APIRouter:
     """Return the routes."""
@@ -72,12 +75,23 @@ def router(provider: Provider) -> APIRouter:
         asked = AskedReveal.from_json(await request.body(), max_size=MAX_MESSAGE_BYTES)
         return _told(await run_in_threadpool(hosted.audits.reveal, audit_id, asked))
 
-    @routes.get("/audits/{audit_id}", summary="How an audit stands", dependencies=may_audit)
-    def state(audit_id: AuditPath) -> Response:
-        return _told(hosted.audits.state(audit_id))
+    @routes.get(
+        "/audits/{audit_id}",
+        summary="How an audit stands",
+        dependencies=may_audit,
+        responses={304: {"description": "As many proofs as when it had the entity tag in If-None-Match."}},
+    )
+    def state(request: Request, audit_id: AuditPath) -> Response:
+        tag = f'W/"{hosted.audits.version(audit_id)}"'
+        headers = {"ETag": tag}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return _told(hosted.audits.state(audit_id), headers=headers)
 
     return routes
 
 
-def _told(record: Record, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(record.to_json(), status, media_type="application/json")
+def _told(
+    record: Record, status: HTTPStatus = HTTPStatus.OK, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(record.to_json(), status, headers, media_type="application/json")

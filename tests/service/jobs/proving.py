@@ -49,6 +49,8 @@ class OddBackend(IntegerBackend):
         what = behave.get(requests[0].context.hex(), behave.get("*"))
         if what == "die":
             os.kill(os.getpid(), 9)
+        if what == "linger":
+            time.sleep(0.5)
         if what == "eat":
             kept = bytearray(b"x") * (2 << 30)
             time.sleep(600)

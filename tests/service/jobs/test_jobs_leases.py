@@ -141,6 +141,19 @@ def test_a_priority_is_a_head_start_and_nothing_waits_for_ever(queue, accepted, 
         lease.release()
 
 
+def test_a_lease_is_overtaken_by_a_job_of_higher_priority_that_fits(queue, accepted):
+    accepted(memory_bytes=100)
+    (lease,) = queue.lease("w", 300, None)
+    accepted(memory_bytes=100)
+    accepted(memory_bytes=200, priority=10)
+    assert not lease.overtaken(100)
+    assert lease.overtaken(200)
+    accepted(memory_bytes=100, priority=10)
+    assert lease.overtaken(100)
+    queue.lease("other", 300, None, most=9)
+    assert not lease.overtaken(200)  # somebody else is at it
+
+
 def test_an_old_job_is_not_overtaken_by_new_ones_of_higher_priority_for_ever(queue, accepted, clock):
     old = accepted()
     clock.now += 11 * 60

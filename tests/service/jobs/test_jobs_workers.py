@@ -15,7 +15,7 @@ from balance_core import registry, verify
 from balance_core.builtin.ledger import Ledger
 from balance_core.bundle import MAX_BUNDLE_BYTES
 from balance_core.errors import ChainUnreachable
-from balance_core.service.jobs import JobState, Workers
+from balance_core.service.jobs import JobState, Prover, Workers
 from balance_core.service.jobs.leases import Leasing
 from tests.service.jobs.proving import Desk, install_odd, settled, until
 
@@ -127,6 +127,19 @@ def test_cancelling_kills_the_whole_process_tree(desk, queue, at_work):
     behave(desk)
     assert settled(queue, desk.accept(queue, 1).job_id)[0].state is JobState.PUBLISHED  # the worker goes on
     assert queue.job(job.job_id).state is JobState.CANCELLED
+
+
+def test_a_job_that_is_wanted_now_waits_for_one_proof_only(desk, queue, at_work, monkeypatch):
+    behave(desk, **{"*": "linger"})
+    monkeypatch.setattr(Prover, "portion", lambda _, leases: len(leases))
+    patient = [desk.accept(queue, index) for index in range(7)]
+    at_work()
+    until(lambda: queue.job(patient[-1].job_id).state is JobState.PROVING)
+    urgent = desk.accept(queue, 7, priority=60)
+    ended = settled(queue, urgent.job_id, *(job.job_id for job in patient))
+    assert {job.state for job in ended} == {JobState.PUBLISHED}
+    in_order = list(published(desk))
+    assert in_order.index(context(queue, urgent)) < in_order.index(context(queue, patient[-1]))
 
 
 def test_workers_that_close_give_back_what_they_cannot_finish(desk, queue, at_work):

@@ -21,6 +21,8 @@ pub fn column(
     outputs: &[Vec<i64>],
 ) -> Result<Vec<Fr>, Error> {
     let mut column = vec![Fr::zero(); rows];
+    let lanes = input_parts.iter().chain(output_parts).flat_map(|part| &part.cells).map(|&(_, lane)| u32::from(lane));
+    let digits: Vec<Fr> = (0..=lanes.max().unwrap_or(0)).map(|lane| power_of_two(packed * lane)).collect();
     for (what, parts, values) in [("input", input_parts, inputs), ("output", output_parts, outputs)] {
         if parts.len() != values.len() {
             return Err(Error::Witness(format!("there are {} {what}s, not {}", parts.len(), values.len())));
@@ -38,7 +40,7 @@ pub fn column(
                     return Err(Error::Witness(format!("{what} {i}: {value} is not in [{}, {}]", part.lo, part.hi)));
                 }
                 let raised = Fr::from((i128::from(value) - i128::from(part.lo)) as u64);
-                column[row as usize] += raised * power_of_two(packed * u32::from(lane));
+                column[row as usize] += raised * digits[usize::from(lane)];
             }
         }
     }

@@ -4,12 +4,15 @@
 //! own. Both hold the same weights if and only if F_j - R_j is a combination of the Lagrange points of the blinding rows. One
 //! proof does for all columns: with gamma drawn after all F_j and R_j, the prover shows that it knows z_i with
 //!
-//!     sum_i z_i L_i = T + c * sum_j gamma^j (F_j - R_j)
+//! ```text
+//! sum_i z_i L_i = T + c * sum_j gamma^j (F_j - R_j)
+//! ```
 //!
 //! in the transcript of the proof itself, after everything else.
 
 use ff::Field;
 use group::{Curve, Group};
+use halo2_axiom::arithmetic::best_multiexp;
 use halo2_axiom::halo2curves::bn256::{Fr, G1Affine, G1};
 use halo2_axiom::transcript::{Challenge255, TranscriptRead, TranscriptWrite};
 
@@ -18,8 +21,8 @@ use crate::Error;
 type Encoded = Challenge255<G1Affine>;
 
 /// sum gamma^j x_j.
-fn combined<T: Clone + std::ops::Add<Output = T> + std::ops::Mul<Fr, Output = T>>(zero: T, x: &[T], gamma: Fr) -> T {
-    x.iter().rev().fold(zero, |sum, x| sum * gamma + x.clone())
+fn combined(x: &[Fr], gamma: Fr) -> Fr {
+    x.iter().rev().fold(Fr::ZERO, |sum, x| sum * gamma + x)
 }
 
 /// Appends the link: `differences` are, by column, those of the blinding scalars of F_j and R_j.
@@ -35,7 +38,7 @@ pub fn prove<T: TranscriptWrite<G1Affine, Encoded>>(
     let c: Fr = *transcript.squeeze_challenge_scalar::<()>();
     for (row, nonce) in nonces.iter().enumerate() {
         let of_columns: Vec<Fr> = differences.iter().map(|column| column[row]).collect();
-        transcript.write_scalar(*nonce + c * combined(Fr::ZERO, &of_columns, gamma))?;
+        transcript.write_scalar(*nonce + c * combined(&of_columns, gamma))?;
     }
     Ok(())
 }
@@ -54,13 +57,17 @@ pub fn verify<T: TranscriptRead<G1Affine, Encoded>>(
     let gamma: Fr = *transcript.squeeze_challenge_scalar::<()>();
     let masked = transcript.read_point().map_err(broken)?;
     let c: Fr = *transcript.squeeze_challenge_scalar::<()>();
-    let mut shown = G1::identity();
-    for point in points {
-        shown += *point * transcript.read_scalar().map_err(broken)?;
+    // As one sum, which must be zero: sum_i z_i L_i - T - c * sum_j gamma^j F_j + c * sum_j gamma^j R_j.
+    let mut scalars = Vec::with_capacity(points.len() + 1 + 2 * fresh.len());
+    for _ in points {
+        scalars.push(transcript.read_scalar().map_err(broken)?);
     }
-    let differences: Vec<G1> = fresh.iter().zip(registered).map(|(f, r)| G1::from(*f) - G1::from(*r)).collect();
-    let difference = combined(G1::identity(), &differences, gamma);
-    if shown == G1::from(masked) + difference * c {
+    scalars.push(-Fr::ONE);
+    let weights: Vec<Fr> = std::iter::successors(Some(c), |weight| Some(weight * gamma)).take(fresh.len()).collect();
+    scalars.extend(weights.iter().map(|weight| -weight));
+    scalars.extend(&weights);
+    let bases = [points, &[masked], fresh, registered].concat();
+    if best_multiexp(&scalars, &bases) == G1::identity() {
         Ok(())
     } else {
         Err(Error::new("the weights are not the registered ones"))

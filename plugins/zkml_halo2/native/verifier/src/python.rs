@@ -7,6 +7,7 @@ use halo2_axiom::halo2curves::bn256::G1Affine;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::verify as checks;
 use crate::{hiding, Error, Key};
@@ -42,26 +43,31 @@ fn verify<'py>(
 
 /// A key and a commitment that were checked, for any number of proofs under them; raises ValueError as `verify` does.
 #[pyclass(frozen)]
-struct Prepared(checks::Prepared);
+struct Prepared {
+    checked: checks::Prepared,
+    /// One thread: a proof's parts are so small that several would mostly wake each other.
+    thread: ThreadPool,
+}
 
 #[pymethods]
 impl Prepared {
     #[new]
     #[pyo3(signature = (key, commitment))]
     fn new(py: Python<'_>, key: &[u8], commitment: Option<(Vec<u8>, Vec<u8>)>) -> PyResult<Self> {
-        let prepared = guarded(py, || {
+        guarded(py, || {
             let given = commitment.as_ref().map(|(bytes, provider)| given(bytes, provider)).transpose()?;
-            checks::Prepared::new(key, given)
-        })?;
-        Ok(Self(prepared))
+            let thread = ThreadPoolBuilder::new().num_threads(1).build();
+            let thread = thread.map_err(|error| Error(format!("no thread can be started: {error}")))?;
+            Ok(Self { checked: thread.install(|| checks::Prepared::new(key, given))?, thread })
+        })
     }
 
     /// Check a proof and return what it states, as `verify` does.
     fn verify<'py>(&self, py: Python<'py>, proof: &[u8]) -> PyResult<Stated<'py>> {
-        let statement = guarded(py, || self.0.proof(proof))?;
+        let statement = guarded(py, || self.thread.install(|| self.checked.proof(proof)))?;
         let context = PyBytes::new(py, &statement.context);
-        let hidden = self.0.key.shape.hidden.then(|| PyBytes::new(py, &encoded(&statement.hidden)));
-        let digest = PyBytes::new(py, &self.0.key.structure_digest);
+        let hidden = self.checked.key.shape.hidden.then(|| PyBytes::new(py, &encoded(&statement.hidden)));
+        let digest = PyBytes::new(py, &self.checked.key.structure_digest);
         Ok((context, digest, statement.inputs, statement.outputs, hidden))
     }
 }

@@ -101,7 +101,7 @@ pub fn bound<'a>(key_bytes: &'a [u8], given: Option<Given<'a>>, context: &'a [u8
 
 /// Checks a proof to its last byte and returns what it states.
 pub fn proof(key: &Key, key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<Statement, Error> {
-    answer(key, key_bytes, given, columns(key, key_bytes, given)?, proof)
+    answer(key, &key.params()?, key_bytes, given, columns(key, key_bytes, given)?, proof)
 }
 
 /// Returns the columns of a commitment that keeps its promise, none where weights are public.
@@ -117,6 +117,7 @@ fn columns(key: &Key, key_bytes: &[u8], given: Option<Given>) -> Result<Vec<G1Af
 /// What all proofs under a key and a commitment have in common, decoded and checked once.
 pub struct Prepared {
     pub key: Key,
+    params: ParamsKZG<Bn256>,
     key_bytes: Vec<u8>,
     given: Option<(Vec<u8>, [u8; PROVIDER_BYTES])>,
     columns: Vec<G1Affine>,
@@ -125,20 +126,22 @@ pub struct Prepared {
 impl Prepared {
     pub fn new(key_bytes: &[u8], given: Option<Given>) -> Result<Self, Error> {
         let key = Key::decode(key_bytes)?;
+        let params = key.params()?;
         let columns = columns(&key, key_bytes, given)?;
         let given = given.map(|given| (given.bytes.to_vec(), *given.provider));
-        Ok(Self { key, key_bytes: key_bytes.to_vec(), given, columns })
+        Ok(Self { key, params, key_bytes: key_bytes.to_vec(), given, columns })
     }
 
     /// Checks a proof to its last byte and returns what it states.
     pub fn proof(&self, proof: &[u8]) -> Result<Statement, Error> {
         let given = self.given.as_ref().map(|(bytes, provider)| Given { bytes, provider });
-        answer(&self.key, &self.key_bytes, given, self.columns.clone(), proof)
+        answer(&self.key, &self.params, &self.key_bytes, given, self.columns.clone(), proof)
     }
 }
 
 fn answer(
     key: &Key,
+    params: &ParamsKZG<Bn256>,
     key_bytes: &[u8],
     given: Option<Given>,
     mut linked: Vec<G1Affine>,
@@ -158,6 +161,6 @@ fn answer(
     let mut transcript = StrictRead::new(source.rest(), linked.len());
     bind(&mut transcript, OF_ANSWER, &bound(key_bytes, given, &statement.context))?;
     absorb(&mut transcript, &linked)?;
-    check(&key.params()?, &key.main, &[&public], transcript, &key.blinding, &linked)?;
+    check(params, &key.main, &[&public], transcript, &key.blinding, &linked)?;
     Ok(statement)
 }
