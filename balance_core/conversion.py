@@ -26,9 +26,8 @@ def load_model(source: Path, dimensions: dict[str, int], settings: Mapping[str, 
 
     `settings` are the converter's; ConfigError for settings that no converter takes.
     """
-    from onnx import ModelProto
-
-    from balance_core.model import load
+    from balance_core.integer.model import IntegerModel
+    from balance_core.model import safe_name
 
     suffix = source.suffix.lower()
     if suffix in ("", ".onnx"):
@@ -37,15 +36,20 @@ def load_model(source: Path, dimensions: dict[str, int], settings: Mapping[str, 
                 f"{source.name} is ONNX already: no converter takes the setting {min(settings)!r}",
                 hint="leave it out; settings of the backend have no prefix",
             )
+        from balance_core.model import load
+
         return load.load(source, dimensions=dimensions)
     for plugin in registry.describe("converters"):
         if suffix in registry.load("converters", plugin.name).suffixes:
             converted = registry.create("converters", plugin.name, settings).convert(source)
-            if isinstance(converted, ModelProto):
-                return load.load(converted, name=load.safe_name(source.stem), dimensions=dimensions)
-            from balance_core.model import integers
+            name = safe_name(source.stem)
+            if isinstance(converted, IntegerModel):  # for which ONNX is not needed, and not imported
+                from balance_core.model import integers
 
-            return integers.describe(converted, load.safe_name(source.stem))
+                return integers.describe(converted, name)
+            from balance_core.model import load
+
+            return load.load(converted, name=name, dimensions=dimensions)
     raise ConfigError(
         f"no converter reads {suffix} files ({source.name})", hint="`balance plugins list` shows what is installed"
     )

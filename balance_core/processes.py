@@ -43,7 +43,7 @@ def taken(stage: str, plugin: str | None, which: Process | None = None) -> Proce
 class Process:
     """A started worker that waits for its task, and the pipe on which it reports."""
 
-    def __init__(self, stage: str, plugin: str | None) -> None:
+    def __init__(self, stage: str, plugin: str | None, niceness: int = 0) -> None:
         self.expects = (stage, plugin)
         reports, reports_in = os.pipe()
         self._popen = subprocess.Popen(
@@ -56,6 +56,7 @@ class Process:
                 str(os.getpid()),
                 stage,
                 plugin or "",
+                str(niceness),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -11,6 +11,9 @@ from balance_core.records import Cid, Digest, Label, Name, Record
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 
+BESIDE = 10
+"""The niceness of stages that fill the gaps that other work leaves, as checking does beside proving."""
+
 
 class Capabilities(Record):
     """What a backend promises, as data; everything defaults to no, and the conformance kit tries each yes."""

@@ -24,8 +24,12 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREA
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise one worker; the arguments are the reports' file descriptor, the parent's id, and what to expect."""
-    reports, parent, stage, plugin = arguments
+    """Supervise one worker.
+
+    The arguments are the reports' file descriptor, the parent's id, the stage and plugin to expect, and the niceness.
+    """
+    reports, parent, stage, plugin, niceness = arguments
+    os.nice(int(niceness))
     Supervisor(int(reports), parent=int(parent)).run(lambda side: _work(side, stage, plugin))
     os._exit(0)  # whoever waits need not wait for the interpreter to be taken down
 

@@ -33,6 +33,7 @@ class LocalExecutorSettings(Settings):
 
     folder: Path | None = Field(None, description="The data folder; by default the user's own.")
     logs: Path | None = Field(None, description="The folder for the stages' logs; by default one in the data folder.")
+    niceness: int = Field(0, ge=0, le=19, description="How far stages stand back for other work on this machine.")
 
 
 class StageFuture(Future[TaskResult]):
@@ -70,16 +71,20 @@ class LocalExecutor(Executor):
     def prepare(self, stage: str, plugin: str | None) -> None:
         with self._lock:
             if (stage, plugin) not in self._spares:
-                self._spares[stage, plugin] = taken(stage, plugin) or Process(stage, plugin)
+                self._spares[stage, plugin] = self._process(stage, plugin)
 
     @override
     def submit(self, task: Task, *, watch: Callable[[Progress], None] | None = None) -> StageFuture:
         with self._lock:
             process = self._spares.pop((task.stage, task.plugin), None)
-            future = StageFuture(process or Process(task.stage, task.plugin))
+            future = StageFuture(process or self._process(task.stage, task.plugin))
             self._running.add(future)
         threading.Thread(target=self._follow, args=(future, task, watch), daemon=True).start()
         return future
+
+    def _process(self, stage: str, plugin: str | None) -> Process:
+        niceness = self.settings.niceness
+        return (None if niceness else taken(stage, plugin)) or Process(stage, plugin, niceness)
 
     @override
     def close(self) -> None:

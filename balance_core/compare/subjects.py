@@ -215,6 +215,6 @@ def _sha256(path: Path) -> str:
 
 
 def _safe(name: str | None) -> str | None:
-    from balance_core.model.load import safe_name
+    from balance_core.model import safe_name
 
     return safe_name(name) if name else None

@@ -6,6 +6,7 @@ This module imports neither numpy nor onnx, so that a worker may read a Model wi
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 _MAGIC = b"balance model 3\n"
 _MAX_HEADER_BYTES = 2**20
+
+
+def safe_name(stem: str) -> str:
+    """Return the stem as a name that is safe in a path: lower case, [a-z0-9._-], at most 64 characters."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).lstrip("._-")[:64].rstrip("-")
+    return name or "model"
 
 
 @dataclass(frozen=True)

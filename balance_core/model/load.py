@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from onnx import ModelProto, helper
 from pydantic import ValidationError
 
 from balance_core.errors import ConfigError, UnsupportedModel
-from balance_core.model import Model, external, identity
+from balance_core.model import Model, external, identity, safe_name
 from balance_core.model.graph import operator
 from balance_core.model.ml import shape
 from balance_core.model.normalise import normalise
@@ -98,12 +97,6 @@ def _serialised(proto: ModelProto) -> bytes:
         return bytes(proto.SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
         raise UnsupportedModel("the model has more than 2 GiB") from error
-
-
-def safe_name(stem: str) -> str:
-    """Return the stem as a name that is safe in a path: lower case, [a-z0-9._-], at most 64 characters."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).lstrip("._-")[:64].rstrip("-")
-    return name or "model"
 
 
 def describe(proto: ModelProto, identifier: str, *, name: str, original: bytes | None = None) -> Model:

@@ -50,6 +50,7 @@ ODD = """
         def bug(self): raise KeyError("oops")
         def panic(self): raise Panic("rust")
         def leave(self): os._exit(3)
+        def stand_back(self): raise ConfigError(f"niceness {os.nice(0)}")
         def die(self): os.kill(os.getpid(), signal.SIGKILL)
         def talk(self): os.write(1, b"native words"); print("python words", flush=True)
         def burn(self):
@@ -226,6 +227,20 @@ def test_a_worker_whose_head_start_nobody_uses_is_stopped():
     (early,) = started
     assert not processes._early
     assert early.wait() != 0
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_stages_stand_back_as_far_as_they_are_told_to(executor, model, home, ready):
+    before = os.nice(0)
+    patient = LocalExecutor(LocalExecutorSettings(folder=home, niceness=3))
+    try:
+        for each, expected in [(executor, before), (patient, min(before + 3, 19))]:
+            if ready:
+                each.prepare("check", "odd")
+            with pytest.raises(ConfigError, match=f"niceness {expected}$"):
+                each.submit(task(model, "stand_back")).result()
+    finally:
+        patient.close()
 
 
 @pytest.mark.usefixtures("home")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, external_data_helper, helper, numpy_helper, save
 
 from balance_core.errors import BalanceError, ConfigError, UnsupportedModel
-from balance_core.model import Model
-from balance_core.model.load import load, safe_name
+from balance_core.model import Model, safe_name
+from balance_core.model.load import load
 from balance_core.model.reference import run
 
 if TYPE_CHECKING:

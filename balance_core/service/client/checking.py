@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from balance_core import errors, registry
 from balance_core.errors import BalanceError, StageError
-from balance_core.stages import Limits, Task
+from balance_core.stages import BESIDE, Limits, Task
 from balance_core.verification import Verified
 from balance_core.workspace import Workspace
 
@@ -89,7 +89,7 @@ class Checker:
 
     def _running(self) -> Executor:
         if self._executor is None:
-            self._executor = registry.create("executors", "local")
+            self._executor = registry.create("executors", "local", {"niceness": BESIDE})
         return self._executor
 
     def _alone(self, order: _Order, backend: str, arguments: dict[str, Any]) -> Verified | BalanceError:

@@ -89,7 +89,6 @@ class Attempt:
             limits=self._limits.model_copy(update={"seconds": seconds}),
         )
         future = self._executor.submit(task, watch=self._see)
-        self._executor.prepare("verify", backend)
         if self._more:
             self._executor.prepare("prove", backend)
         self._follow(future)

@@ -14,7 +14,7 @@ from balance_core.service.jobs.attempt import TICK_SECONDS, Attempt
 from balance_core.service.jobs.material import Materials
 from balance_core.service.jobs.publishing import Publisher
 from balance_core.service.receipts import matching
-from balance_core.stages import Limits, Task
+from balance_core.stages import BESIDE, Limits, Task
 from balance_core.verification import Verified
 
 if TYPE_CHECKING:
@@ -63,14 +63,16 @@ class Prover:
         self._seconds = seconds
         self._threads = threads
         self._logs = workspace.root / "service" / "logs"
-        self._executor: Executor = registry.create(
-            "executors", executor, {"folder": workspace.root, "logs": self._logs}
-        )
+        place = {"folder": workspace.root, "logs": self._logs}
+        self._executor: Executor = registry.create("executors", executor, place)
+        # Checking fills the gaps that proving leaves, and does not hold it up.
+        self._checker: Executor = registry.create("executors", "local", {**place, "niceness": BESIDE})
         self._pace: dict[str, float] = {}
 
     def close(self) -> None:
         """Stop all processes."""
         self._executor.close()
+        self._checker.close()
 
     def portion(self, leases: Sequence[Lease]) -> int:
         """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer.
@@ -107,6 +109,7 @@ class Prover:
         seconds = leases[0].seconds or self._seconds
         limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
         attempt = Attempt(self._executor, leases, material, limits, stop, more=more)
+        self._checker.prepare("verify", material.circuit.backend)
         attempt.run()
         self._learn(leases[0].registration_id, attempt)
         proven = self._bundles(leases, attempt.made, material)
@@ -177,7 +180,7 @@ class Prover:
                 arguments={"bundles": paths, "registration": registration},
                 limits=limits,
             )
-            future = self._executor.submit(task)
+            future = self._checker.submit(task)
             while not wait([future], TICK_SECONDS).done:
                 if stop.now.is_set():
                     future.cancel()
