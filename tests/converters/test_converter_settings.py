@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import joblib
@@ -22,6 +24,17 @@ def pickled(tmp_path):
     path = tmp_path / "model.joblib"
     joblib.dump(LogisticRegression().fit(x, x[:, 0] > 0), path)
     return path
+
+
+def test_onnx_is_imported_where_a_converter_makes_it_and_not_where_one_is_looked_for():
+    code = """
+import sys
+from importlib.metadata import distribution
+for point in distribution("balance-core").entry_points.select(group="balance.converters"):
+    point.load()
+print(sorted({"onnx", "onnxruntime", "sklearn", "yaml"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_trust_comes_from_the_flag_or_the_option():

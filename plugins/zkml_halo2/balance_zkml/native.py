@@ -144,6 +144,10 @@ def _prepared(key: bytes, commitment: tuple[bytes, bytes] | None) -> Any:
     return _verifier().Prepared(key, commitment)
 
 
+# What is prepared has a thread, which a forked child does not inherit: it would wait for it for ever.
+os.register_at_fork(after_in_child=_prepared.cache_clear)
+
+
 def hide(key: bytes, context: bytes, inputs: Sequence[Sequence[int]], blind: bytes) -> bytes:
     """Return the commitments that stand for these inputs under this blinding; raises InvalidProof with the reason."""
     _check_size("key", key, MAX_KEY_BYTES)

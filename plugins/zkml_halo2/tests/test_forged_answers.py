@@ -8,6 +8,7 @@ are tried cell by cell.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -302,6 +303,15 @@ def test_another_circuits_key_takes_no_proof(proven):
     for key, wrong in ((second, proof), (first, other)):
         with pytest.raises(ValueError, match="refuses it"):
             verifier.verify(key, None, wrong)
+
+
+def test_a_forked_process_verifies_under_the_key_of_its_parent(proven):
+    from balance_zkml.native import verify
+
+    (key, proof), _ = proven
+    before = verify(key, None, proof)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(verify, (key, None, proof)).get(timeout=60) == before
 
 
 def test_constraints_cannot_be_switched_off(proven):
