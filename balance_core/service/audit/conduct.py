@@ -38,8 +38,8 @@ _TAG = re.compile(r'(W/)?"[!#-~]{1,64}"')
 _AT_ONCE = 8
 """Requests in flight."""
 _GROUP = 512
-_BATCH = 16
-"""Proofs that are worth a process to check them while others are still being made."""
+_BATCH, _MOST = 16, 128
+"""How many proofs one process checks while others are being made: as many as are left, within these."""
 _POLL_SECONDS, _POLL_SHARE, _POLL_MOST_SECONDS = 0.25, 0.01, 5.0
 """How often the provider is asked: less and less, so that the last proof waits for a small part of the whole."""
 _STALLED_SECONDS = 900.0
@@ -177,7 +177,7 @@ def _collect(
                     latest = time.monotonic()
             _tell(terms, "proven", len(drawn) - len(left), len(drawn))
         left -= given_up
-        if left and len(proofs.waiting) < max(_BATCH, len(left)):
+        if left and len(proofs.waiting) < min(max(_BATCH, len(left)), _MOST):
             yield Pause(_pause(began))
             continue
         yield from _check(consumer, auditor, proofs)
