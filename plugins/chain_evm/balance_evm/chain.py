@@ -111,6 +111,8 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, TriesOnchain, Vouch
         entries = self.mirror.behind(self._read.place)
         try:
             told = self._read.extend(entries)
+            if told:  # before anything else can fail: what was read once is not read again
+                self.mirror.keep_told(told)
             if head != self._complete:
                 self._read.expect(self._counted(head.hash))
                 self._complete = head
@@ -118,8 +120,6 @@ class EvmChain(ChainAdapter, ChecksProofs, Diagnoses, Signs, TriesOnchain, Vouch
             self.mirror.reset()
             self._read = None
             raise
-        if told:
-            self.mirror.keep_told(told)
         return self._read
 
     def _counted(self, block: str) -> int:

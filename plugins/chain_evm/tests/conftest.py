@@ -10,9 +10,9 @@ from balance_evm import anvil
 
 from balance_core.errors import ToolNotFound
 
-from .chain_town import node
+from .chain_town import home, node, own_node
 
-__all__ = ["node"]
+__all__ = ["home", "node", "own_node"]
 
 HERE = Path(__file__).parent
 

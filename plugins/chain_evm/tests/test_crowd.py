@@ -15,8 +15,7 @@ from balance_evm.anvil import Anvil
 from balance_evm.chain import EvmChain
 from balance_evm.deploy import deploy_registry
 
-from .chain_town import PEOPLE, settings
-from .test_faults import registration
+from .chain_town import PEOPLE, registration, settings
 
 EACH = 200
 TAKEN_BACK = 10
@@ -24,8 +23,7 @@ TAKEN_BACK = 10
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from tests.chain_town import settings
-from tests.test_faults import proof, registration
+from tests.chain_town import proof, registration, settings
 from balance_evm.chain import EvmChain
 
 class Node:

@@ -15,57 +15,14 @@ from balance_evm.anvil import Anvil, free_port
 from balance_evm.chain import ORIGIN, EvmChain
 from balance_evm.deploy import deploy_registry
 from balance_evm.journal import Journal
-from balance_evm.rpc import Rpc, RpcRefused
+from balance_evm.rpc import Rpc
 from balance_evm.sender import Sender, Transaction
 from eth_account import Account
 
-from balance_core import cid
-from balance_core.chain import Attestation, Finality, ProofRecord
+from balance_core.chain import Attestation, Finality
 from balance_core.errors import ChainError, ChainUnreachable, ConfigError, Rejected, Reverted
-from balance_core.records import Registration, SetupTrust, Trust
 
-from .chain_town import PEOPLE, settings, variable
-
-ALICE = codec.identity_of(PEOPLE["alice"].address)
-
-
-def registration(name="digits", provider=ALICE):
-    return Registration(
-        name=name,
-        backend="kit",
-        backend_version="1",
-        circuit_id="c1" * 32,
-        setup_trust=SetupTrust(trust=Trust.TRANSPARENT),
-        provider=provider,
-    )
-
-
-def proof(of, number):
-    return ProofRecord(
-        registration_id=of.registration_id,
-        context=f"{number:064x}",
-        inputs_digest="a1" * 32,
-        statement_digest="b1" * 32,
-        bundle=cid.of_bytes(b"bundle %d" % number),
-    )
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("BALANCE_HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def own_node(home):
-    """A node of the test's own, and a chain with a registry on it."""
-    del home
-    with Anvil() as node:
-        for account in PEOPLE.values():
-            node.fund(account.address)
-        chain = EvmChain(settings(node))
-        deploy_registry(chain)
-        yield node, chain
+from .chain_town import PEOPLE, proof, registration, settings, variable
 
 
 @contextlib.contextmanager
@@ -252,67 +209,6 @@ class TestNode:
         assert "balance evm deploy" in caught.value.hint
         with pytest.raises(ConfigError, match="no contract at"):
             EvmChain(settings(node, registry="0x" + "12" * 20)).registration("0" * 64)
-
-    @pytest.mark.parametrize("hidden", [0, 1, -1], ids=["oldest", "middle", "newest"])
-    def test_events_that_a_node_leaves_out_are_noticed(self, own_node, hidden, monkeypatch, tmp_path):
-        node, chain = own_node
-        for number in range(3):
-            chain.register(registration(f"m{number}"), key=str(number))
-        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
-        honest = Rpc.call
-
-        def leaving_out(self, method, *params, **options):
-            found = honest(self, method, *params, **options)
-            if method == "eth_getLogs" and found:
-                del found[hidden]
-            return found
-
-        monkeypatch.setattr(Rpc, "call", leaving_out)
-        monkeypatch.setattr("balance_evm.chain._PAUSES", (0.0,))
-        reader, sharing = (EvmChain(settings(node, registry=chain.network.registry)) for _ in range(2))
-        for each in (reader, sharing):
-            with pytest.raises(ChainError, match="left out events"):
-                list(each.events())
-        monkeypatch.setattr(Rpc, "call", honest)
-        assert len(list(reader.events())) == len(list(sharing.events())) == 3
-
-    @pytest.mark.parametrize("late", ["no events yet", "refused"])
-    def test_a_node_that_knows_a_block_before_its_events_is_asked_again(self, own_node, late, monkeypatch):
-        node, chain = own_node
-        reader = EvmChain(settings(node, registry=chain.network.registry))
-        assert list(reader.events()) == []
-        for number in range(3):
-            chain.register(registration(f"m{number}"), key=str(number))
-        honest, asked = Rpc.call, []
-
-        def behind(self, method, *params, **options):
-            found = honest(self, method, *params, **options)
-            if method == "eth_getLogs":
-                asked.append(method)
-                if len(asked) == 1 and late == "refused":
-                    raise RpcRefused("block height is 2 but requested was 3")
-                if len(asked) == 1:
-                    return found[:-1]
-            return found
-
-        monkeypatch.setattr(Rpc, "call", behind)
-        monkeypatch.setattr("balance_evm.mirror._SPAN", 1)
-        assert len(list(reader.events())) == 3
-
-    def test_events_that_a_node_delivers_twice_count_once(self, own_node, monkeypatch, tmp_path):
-        node, chain = own_node
-        for number in range(3):
-            chain.register(registration(f"m{number}"), key=str(number))
-        monkeypatch.setenv("BALANCE_HOME", str(tmp_path / "other"))
-        honest = Rpc.call
-
-        def twice(self, method, *params, **options):
-            found = honest(self, method, *params, **options)
-            return found + found[::-1] if method == "eth_getLogs" else found
-
-        monkeypatch.setattr(Rpc, "call", twice)
-        reader = EvmChain(settings(node, registry=chain.network.registry))
-        assert len(list(reader.events())) == 3
 
 
 class TestTransactions:

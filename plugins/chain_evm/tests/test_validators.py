@@ -13,8 +13,7 @@ from balance_core.chain import Attestation
 from balance_core.chain_state import ProofStatus, Verdict
 from balance_core.errors import InvalidProof
 
-from .chain_town import PEOPLE, settings
-from .test_faults import proof, registration
+from .chain_town import PEOPLE, proof, registration, settings
 
 VALIDATORS = ("bob", "carol", "dave")
 SUBMITTED, DISPUTED, ATTESTED = 1, 2, 3
