@@ -246,7 +246,7 @@ pub struct PublicPart {
     pub hi: i64,
     /// Row and lane of each element.
     pub cells: Vec<(u32, u8)>,
-    /// Whether each is looked up in a table of its interval, so that all lanes of a row share one public value.
+    /// Whether all lanes are in range, by a table or by limbs, so that those of a row share one public value.
     pub packed: bool,
 }
 

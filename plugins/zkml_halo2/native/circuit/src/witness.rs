@@ -45,7 +45,7 @@ pub fn fill(layout: &Layout, weights: &Weights, inputs: &[Vec<i64>]) -> Result<W
         }
         for (&(row, lane), &value) in part.cells.iter().zip(values) {
             filling.a[lane as usize][row as usize] = value - part.lo;
-            if part.packed {
+            if layout.fixed(Fixed::TagQuotient, row as usize) != 0 {
                 filling.q[lane as usize][row as usize] = value - part.lo;
             }
         }

@@ -19,19 +19,21 @@ impl Arrangement {
         Self { rows: (0..size).step_by(width).map(row).collect() }
     }
 
-    /// Runs of equal exponents side by side, their members one below the other; None if they are not disjoint, or do not
-    /// hold every element.
+    /// Runs of equal exponents side by side, or whose exponents begin those of the first; their members one below the other.
+    /// None if they are not disjoint.
     pub fn of_runs(runs: &[Vec<(u32, u32)>], size: usize, lanes: usize) -> Option<Self> {
         let mut seen = vec![false; size];
         let mut rows: Vec<Vec<Option<u32>>> = Vec::new();
         let mut at = 0;
         while at < runs.len() {
-            let same = |run: &Vec<(u32, u32)>| run.iter().map(|m| m.1).eq(runs[at].iter().map(|m| m.1));
-            let together = runs[at..].iter().take(lanes).take_while(|run| same(run)).count();
+            let begins = |run: &Vec<(u32, u32)>| {
+                run.len() <= runs[at].len() && run.iter().zip(&runs[at]).all(|(own, first)| own.1 == first.1)
+            };
+            let together = runs[at..].iter().take(lanes).take_while(|run| begins(run)).count();
             for member in 0..runs[at].len() {
                 let mut row = vec![None; lanes];
                 for (lane, run) in runs[at..at + together].iter().enumerate() {
-                    let element = run[member].0;
+                    let Some(&(element, _)) = run.get(member) else { continue };
                     if std::mem::replace(&mut seen[element as usize], true) {
                         return None;
                     }

@@ -252,7 +252,7 @@ impl Placement<'_> {
 
     /// The bits of the limbs of a number, the lowest first, and the bits beyond them: four fit into two rows, or three
     /// beside a value.
-    fn limb_bits(&self, bits: u32, taken: bool) -> (Vec<u32>, u32) {
+    pub(super) fn limb_bits(&self, bits: u32, taken: bool) -> (Vec<u32>, u32) {
         let limb = self.limits.limb;
         let most = if taken { 3 } else { 4 };
         let most = if bits > most * limb { 3 } else { most };
@@ -336,6 +336,15 @@ impl Placement<'_> {
         self.limbs(out, &x, 0, bits)
     }
 
+    /// a given, and in [0, 2^bits) by limbs beside it: as many bits as three of them hold.
+    pub(super) fn beside_limbs(&mut self, bits: u32) -> Lookup {
+        let (sizes, _) = self.limb_bits(bits, true);
+        let mut rows = self.limb_rows(&sizes, true, false);
+        rows[0].push((Fixed::Value, -1));
+        let height = limb_places(sizes.len(), true).iter().map(|place| place.0 + 1).max().unwrap_or(1);
+        Lookup { height, fill: Fill::Hinted { bits: sizes }, rows }
+    }
+
     /// A value that the prover gives, in [lo, lo + 2^bits): beside its own limbs, or shown to be in range afterwards.
     pub(super) fn hinted(
         &mut self,
@@ -345,16 +354,13 @@ impl Placement<'_> {
         lo: i64,
         bits: u32,
     ) -> Result<(), Error> {
-        let (sizes, left) = self.limb_bits(bits, true);
-        let wide = left > 0;
+        let wide = self.limb_bits(bits, true).1 > 0;
         let lookup = if wide {
             Lookup { height: 1, fill: Fill::Given, rows: [vec![(Fixed::Raise, lo)], vec![]] }
         } else {
-            let mut rows = self.limb_rows(&sizes, true, false);
-            rows[0].push((Fixed::Value, -1));
-            rows[0].push((Fixed::Raise, lo));
-            let height = limb_places(sizes.len(), true).iter().map(|place| place.0 + 1).max().unwrap_or(1);
-            Lookup { height, fill: Fill::Hinted { bits: sizes }, rows }
+            let mut lookup = self.beside_limbs(bits);
+            lookup.rows[0].push((Fixed::Raise, lo));
+            lookup
         };
         let arrangement = self.arrangement(Some(out), x);
         let start = self.rows(arrangement.rows.len() * lookup.height);

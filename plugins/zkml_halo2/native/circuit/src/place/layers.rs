@@ -366,9 +366,8 @@ impl Placement<'_> {
             let keeps = self.layout.fixed(Fixed::Keep, row) != 0;
             let fits = match (exponent, self.row_uses[row]) {
                 (Some(_), Use::Free) => self.alone(row),
-                (Some(e), Use::Run(other)) => {
-                    other == end && self.layout.powers[row] == Some(*e) && keeps == (row > first)
-                }
+                // A longer run may go on where this one ends: its sum here is the sum of what it shares.
+                (Some(e), Use::Run(_)) => self.layout.powers[row] == Some(*e) && keeps == (row > first),
                 // What moves to the row below may be passed over, for a row's sum and its power are two cells.
                 (None, Use::Free | Use::Moved) => self.held[row].iter().all(Option::is_none),
                 (None, Use::Passed) => keeps,

@@ -1,6 +1,7 @@
 //! From steps to rows.
 
 mod arrange;
+mod cut;
 mod feed;
 mod gadgets;
 mod layers;
@@ -9,11 +10,13 @@ mod uses;
 use std::collections::HashMap;
 
 use crate::layout::{Block, Fill, Fixed, Layout, PublicPart, Shape, Summand, Tables, FIXED};
+use crate::lower::narrow::bits_for;
 use crate::lower::Limits;
-use crate::steps::{Affine, Step, Steps};
+use crate::steps::{Affine, Linear, Made, Step, Steps};
 use crate::Error;
 use arrange::Arrangement;
 use feed::Bounds;
+use gadgets::Lookup;
 use uses::Uses;
 
 /// What the power of a left row is used for.
@@ -34,6 +37,8 @@ pub(crate) struct Placement<'a> {
     steps: &'a Steps,
     limits: Limits,
     uses: Uses,
+    /// Layers with other runs than their steps have.
+    cut: &'a HashMap<usize, Linear>,
     layout: Layout,
     row_uses: Vec<Use>,
     /// Whether lanes without an element hold a value of the row's tensor.
@@ -43,11 +48,43 @@ pub(crate) struct Placement<'a> {
     /// Runs of ones, by length and distance of exponents: the row where each ends.
     ones: HashMap<(usize, usize), u32>,
     digits_of: &'a dyn Fn(u32) -> u8,
-    inputs_at: usize,
+    /// The rows of inputs that have no block yet: start and end, the last first.
+    input_rows: Vec<(usize, usize)>,
 }
 
-/// Lays the steps out in this shape. `digits_of` says how many digits a private weight of a node has.
+/// How all lanes of the rows of an input are kept in range.
+enum Ranged {
+    /// They are not: an element stands alone in its row, or steps of its own show that it is in range.
+    No,
+    /// By a table of the interval.
+    Table,
+    /// By limbs of so many bits.
+    Limbs(u32),
+}
+
+/// Lays the steps out in this shape, with inputs cut where that takes fewer rows. `digits_of` says how many digits a private
+/// weight of a node has.
 pub fn place(steps: &Steps, shape: Shape, limits: Limits, digits_of: &dyn Fn(u32) -> u8) -> Result<Layout, Error> {
+    let whole = lay_out(steps, (Uses::of(steps), &HashMap::new()), shape, limits, digits_of);
+    let mut uses = Uses::of(steps);
+    let layers = cut::layers(steps, &mut uses, shape.lanes);
+    if layers.is_empty() {
+        return whole;
+    }
+    match (whole, lay_out(steps, (uses, &layers), shape, limits, digits_of)) {
+        (Ok(whole), Ok(cut)) if cut.height() < whole.height() => Ok(cut),
+        (Err(Error::TooSmall(_)), cut) => cut,
+        (whole, _) => whole,
+    }
+}
+
+fn lay_out(
+    steps: &Steps,
+    (uses, cut): (Uses, &HashMap<usize, Linear>),
+    shape: Shape,
+    limits: Limits,
+    digits_of: &dyn Fn(u32) -> u8,
+) -> Result<Layout, Error> {
     let layout = Layout {
         shape,
         fixed: vec![Vec::new(); FIXED],
@@ -61,20 +98,20 @@ pub fn place(steps: &Steps, shape: Shape, limits: Limits, digits_of: &dyn Fn(u32
         outputs: Vec::new(),
         public_rows: 0,
     };
-    let uses = Uses::of(steps);
     let mut placement = Placement {
         steps,
         limits,
         uses,
+        cut,
         layout,
         row_uses: Vec::new(),
         pads_hold: Vec::new(),
         held: Vec::new(),
         ones: HashMap::new(),
         digits_of,
-        inputs_at: 0,
+        input_rows: Vec::new(),
     };
-    placement.public_rows()?;
+    placement.public_rows();
     for (at, step) in steps.steps.iter().enumerate() {
         placement.step(at, step)?;
         if placement.layout.height() > shape.rows() {
@@ -134,40 +171,11 @@ impl Placement<'_> {
     }
 
     /// Inputs and outputs stand first, so that public values are few rows.
-    fn public_rows(&mut self) -> Result<(), Error> {
+    fn public_rows(&mut self) {
         let steps = self.steps;
         for step in &steps.steps {
             match step {
-                Step::Input { out, node } => {
-                    let made = steps.tensors[*out as usize];
-                    let hidden = self.layout.shape.hidden;
-                    // Hidden inputs need not fit into one public value; those that fit no table are in range by limbs.
-                    let packed =
-                        if hidden { self.entries_fit(made.lo, made.hi) } else { self.packs(made.lo, made.hi) };
-                    let arrangement = self.input_arrangement(*out, made.size, packed || hidden);
-                    let start = self.rows(arrangement.rows.len());
-                    let mut cells = vec![(0, 0); made.size];
-                    for (row, lanes) in arrangement.rows.iter().enumerate() {
-                        self.set(Fixed::Raise, start + row, made.lo);
-                        if packed {
-                            let identity = (0..=made.hi - made.lo).collect();
-                            let tag = self.layout.tables.tag(identity);
-                            self.set(Fixed::TagQuotient, start + row, tag);
-                        }
-                        if !hidden {
-                            self.set(Fixed::Public, start + row, 1);
-                            self.set(Fixed::PublicLanes, start + row, i64::from(packed));
-                        }
-                        for (lane, element) in lanes.iter().enumerate() {
-                            if let Some(at) = *element {
-                                self.hold(*out, at, start + row, lane);
-                                cells[at as usize] = ((start + row) as u32, lane as u8);
-                            }
-                        }
-                    }
-                    let (lo, hi) = (made.lo, made.hi);
-                    self.layout.inputs.push(PublicPart { node: Some(*node), lo, hi, cells, packed });
-                }
+                Step::Input { out, node } => self.input(*out, *node),
                 Step::Output { x, lo, hi } => {
                     let packed = self.packs(*lo, *hi);
                     let width = if packed { self.lanes() } else { 1 };
@@ -179,7 +187,62 @@ impl Placement<'_> {
             }
         }
         self.layout.public_rows = self.layout.fills.len();
-        Ok(())
+        self.input_rows.reverse();
+    }
+
+    fn input(&mut self, out: u32, node: usize) {
+        let made = self.steps.tensors[out as usize];
+        let (lo, hi) = (made.lo, made.hi);
+        let hidden = self.layout.shape.hidden;
+        let ranged = self.ranged(made);
+        let packed = !matches!(ranged, Ranged::No);
+        let mut lookup = match ranged {
+            Ranged::No => Lookup { height: 1, fill: Fill::Given, rows: [vec![], vec![]] },
+            Ranged::Table => {
+                let identity = self.layout.tables.tag((0..=hi - lo).collect());
+                Lookup { height: 1, fill: Fill::Given, rows: [vec![(Fixed::TagQuotient, identity)], vec![]] }
+            }
+            Ranged::Limbs(bits) => self.beside_limbs(bits),
+        };
+        lookup.rows[0].push((Fixed::Raise, lo));
+        if !hidden {
+            lookup.rows[0].push((Fixed::Public, 1));
+            lookup.rows[0].push((Fixed::PublicLanes, i64::from(packed)));
+        }
+        let arrangement = self.input_arrangement(out, made.size, packed || hidden);
+        let start = self.rows(arrangement.rows.len() * lookup.height);
+        self.input_rows.push((start, self.layout.fills.len()));
+        let mut cells = vec![(0, 0); made.size];
+        for (row, lanes) in arrangement.rows.iter().enumerate() {
+            let row = start + row * lookup.height;
+            self.dress(row, &lookup);
+            for (lane, element) in lanes.iter().enumerate() {
+                if let Some(at) = *element {
+                    self.hold(out, at, row, lane);
+                    cells[at as usize] = (row as u32, lane as u8);
+                }
+            }
+        }
+        self.layout.inputs.push(PublicPart { node: Some(node), lo, hi, cells, packed });
+    }
+
+    /// Hidden inputs need not fit into one public value; those that fit no table are in range by steps of their own.
+    fn ranged(&self, made: Made) -> Ranged {
+        let span = i128::from(made.hi) - i128::from(made.lo);
+        if self.layout.shape.hidden {
+            return if self.entries_fit(made.lo, made.hi) { Ranged::Table } else { Ranged::No };
+        }
+        if span >= 1i128 << self.layout.shape.packed {
+            return Ranged::No;
+        }
+        if self.limits.one_look_up(made.lo, made.hi, made.size) {
+            return Ranged::Table;
+        }
+        // The verifier reads the values, so limbs only have to keep lanes from reaching into each other.
+        match bits_for(span + 1) {
+            bits if self.limb_bits(bits, true).1 == 0 => Ranged::Limbs(bits),
+            _ => Ranged::No,
+        }
     }
 
     fn packs(&self, lo: i64, hi: i64) -> bool {
@@ -190,15 +253,15 @@ impl Placement<'_> {
     fn step(&mut self, at: usize, step: &Step) -> Result<(), Error> {
         match step {
             Step::Input { .. } => {
-                let cells = self.layout.inputs[self.inputs_at].cells.clone();
-                self.inputs_at += 1;
-                let start = cells.iter().map(|c| c.0).min().unwrap_or(0) as usize;
-                let end = cells.iter().map(|c| c.0).max().unwrap_or(0) as usize + 1;
+                let (start, end) = self.input_rows.pop().unwrap_or_default();
                 let block = self.block(start, end);
                 self.finish(block);
                 Ok(())
             }
-            Step::Linear(linear) => self.linear(at, linear),
+            Step::Linear(linear) => {
+                let cut = self.cut;
+                self.linear(at, cut.get(&at).unwrap_or(linear))
+            }
             Step::Narrow { .. } if self.uses.fused(at).is_some() => Ok(()),
             Step::Narrow { out, x, lo, hi, divisor, chain, related } => {
                 let bounds = if *related { Bounds::Related(*lo, *hi) } else { Bounds::Interval(*lo, *hi) };
