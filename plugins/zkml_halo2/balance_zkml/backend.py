@@ -19,7 +19,7 @@ from balance_zkml.settings import Halo2Settings
 from balance_zkml.verifier import KEY_PART, Halo2Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from balance_core.contracts import Job
@@ -43,6 +43,8 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
     name = NAME
     settings_class = Halo2Settings
     settings: Halo2Settings
+    _prover: tuple[tuple[Circuit, Opening], native.Prover] | None = None
+    """The latest circuit and opening that were proven with, and their prover."""
     capabilities = Capabilities(
         sound=True,
         zero_knowledge=True,
@@ -136,27 +138,38 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
     def prove_integers(
         self, circuit: Circuit, opening: Opening, integer: IntegerModel, requests: Sequence[IntegerRequest], job: Job
     ) -> bytes:
-        from balance_core.integer.encoding import encode_weights
-
         native.use_threads(job.threads)
         request = requests[0]
-        string = self._string(circuit, job)
-        secret = opening.blobs.get(OPENING_BLOB)
         rows = f"2^{circuit.facts[LOG_ROWS]} rows"
 
         def watch(phase: str) -> None:
             doing, done = native.PHASES[phase]
             job.progress(f"{doing} of {rows}" if phase == "layout" else doing, done)
 
-        return native.prove(
+        # Whoever proves many answers in one process does so with one backend.
+        if self._prover is None or self._prover[0] != (circuit, opening):
+            self._prover = (circuit, opening), self._make_prover(circuit, opening, integer, job, watch)
+        return self._prover[1].prove(
+            request.context, [array.reshape(-1).tolist() for array in request.inputs], blind=request.blind, watch=watch
+        )
+
+    def _make_prover(
+        self,
+        circuit: Circuit,
+        opening: Opening,
+        integer: IntegerModel,
+        job: Job,
+        watch: Callable[[str], None],
+    ) -> native.Prover:
+        from balance_core.integer.encoding import encode_weights
+
+        secret = opening.blobs.get(OPENING_BLOB)
+        return native.Prover(
             structure_bytes(integer),
             encode_weights(integer),
             job.path(circuit.key[KEY_PART]).read_bytes(),
-            string,
+            self._string(circuit, job),
             opening=None if secret is None else job.path(secret).read_bytes(),
-            context=request.context,
-            inputs=[array.reshape(-1).tolist() for array in request.inputs],
-            blind=request.blind,
             watch=watch,
         )
 

@@ -51,7 +51,7 @@ def time_circuit(
     write_output(out / "out.msgpack", _packed(made.statement.outputs[0]))
     seconds = made.seconds
     typer.echo(f"Time elapsed in params construction: {seconds['params']:.3f} s")
-    typer.echo(f"Time elapsed in generating vkey and pkey: {seconds['keys']:.3f} s")
+    typer.echo(f"Time elapsed in generating vkey and pkey: {seconds['keys'] + seconds['proving key']:.3f} s")
     if "commitment" in seconds:
         typer.echo(f"Time elapsed in committing to the weights: {seconds['commitment']:.3f} s")
     typer.echo(f"Rows: 2^{made.k}")

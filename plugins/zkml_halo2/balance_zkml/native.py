@@ -27,14 +27,16 @@ MAX_PROOF_BYTES = 2**26
 """Largest proof: some kilobytes, and up to 32 bytes for each public value."""
 PHASES = {
     "layout": ("laying the circuit out", 0.0),
-    "witness": ("computing the witness", 0.04),
-    "key": ("making the proving key", 0.06),
+    "key": ("making the proving key", 0.04),
+    "witness": ("computing the witness", 0.12),
     "commit": ("committing", 0.15),
     "quotient": ("computing the quotient", 0.5),
     "open": ("opening the commitments", 0.85),
     "verify": ("verifying", 0.97),
 }
-"""The parts of a proof in their order: what each does, and about how much of the work is done when it begins."""
+"""The parts of a first proof in their order: what each does, and about how much of the work is done when it begins.
+
+Later proofs of the same `Prover` begin with the witness."""
 
 
 @dataclass(frozen=True)
@@ -102,26 +104,38 @@ def commit(structure: bytes, weights: bytes, key: bytes, srs: Path, provider: by
     return bytes(made["commitment"]), bytes(made["opening"])
 
 
-def prove(
-    structure: bytes,
-    weights: bytes,
-    key: bytes,
-    srs: Path,
-    *,
-    opening: bytes | None,
-    context: bytes,
-    inputs: Sequence[Sequence[int]],
-    blind: bytes | None = None,
-    watch: Callable[[str], None] | None = None,
-) -> bytes:
-    """Prove the answer to one request; the opening is that of `commit`, or None for public weights.
+class Prover:
+    """Proves answers of one model under one key; what all proofs share, the proving key above all, is made once.
 
-    Private inputs need 32 secret bytes that blind them. `watch` is called with each of PHASES as it begins, and what
-    it raises ends the work.
+    The opening is that of `commit`, or None for public weights. `watch` is called with each of PHASES as it begins, and
+    what it raises ends the work.
     """
-    given = [list(map(int, each)) for each in inputs]
-    with _stage_errors("prove"):
-        return bytes(_prover().prove(structure, weights, key, str(srs), opening, context, given, blind, watch))
+
+    def __init__(
+        self,
+        structure: bytes,
+        weights: bytes,
+        key: bytes,
+        srs: Path,
+        *,
+        opening: bytes | None,
+        watch: Callable[[str], None] | None = None,
+    ) -> None:
+        with _stage_errors("make the proving key"):
+            self._native = _prover().Prover(structure, weights, key, str(srs), opening, watch)
+
+    def prove(
+        self,
+        context: bytes,
+        inputs: Sequence[Sequence[int]],
+        *,
+        blind: bytes | None = None,
+        watch: Callable[[str], None] | None = None,
+    ) -> bytes:
+        """Prove the answer to one request; private inputs need 32 secret bytes that blind them."""
+        given = [list(map(int, each)) for each in inputs]
+        with _stage_errors("prove"):
+            return bytes(self._native.prove(context, given, blind, watch))
 
 
 def verify(key: bytes, commitment: tuple[bytes, bytes] | None, proof: bytes) -> Verified:

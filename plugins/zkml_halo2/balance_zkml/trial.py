@@ -81,17 +81,11 @@ def run(integer: IntegerModel, request: IntegerRequest, settings: Halo2Settings)
             with _clock(seconds, "commitment"):
                 data, opening = native.commit(structure, values, native_key, string, NOBODY)
             commitment = ModelCommitment(backend=NAME, provider=NOBODY.hex(), data=data.hex())
+        with _clock(seconds, "proving key"):
+            prover = native.Prover(structure, values, native_key, string, opening=opening)
         with _clock(seconds, "proof"):
-            proof = native.prove(
-                structure,
-                values,
-                native_key,
-                string,
-                opening=opening,
-                context=request.context,
-                inputs=[array.reshape(-1).tolist() for array in request.inputs],
-                blind=request.blind,
-            )
+            inputs = [array.reshape(-1).tolist() for array in request.inputs]
+            proof = prover.prove(request.context, inputs, blind=request.blind)
     made = Proof(NAME, proof)
     with _clock(seconds, "verification"):
         Halo2Verifier().verify(key, commitment, made)

@@ -68,10 +68,11 @@ def test_random_models_prove(seed, weights, private_inputs, tmp_path):
         commitment, opening = (made["commitment"], PROVIDER), made["opening"]
     batch = random_inputs(model, seed, 3)
     answers = execute_integers(model, batch).outputs
+    ready = prover.Prover(structure, values, key, string, opening)
     for sample in range(2):
         inputs = lists(model.inputs, batch, sample)
         blind = bytes([sample + 7] * 32) if private_inputs else None
-        proof = prover.prove(structure, values, key, string, opening, bytes([sample] * 32), inputs, blind)
+        proof = ready.prove(bytes([sample] * 32), inputs, blind)
         context, _, stated, outputs, hidden = verifier.verify(key, commitment, proof)
         assert context == bytes([sample] * 32)
         if private_inputs:

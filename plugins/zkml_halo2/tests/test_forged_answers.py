@@ -288,7 +288,7 @@ def proven(tmp_path_factory):
         if not string.exists():
             prover.make_test(k, string)
         key = prover.setup(structure, string, {**PUBLIC, "k": k, "values": values})["key"]
-        proof = prover.prove(structure, values, key, string, None, bytes(32), [[10, 20, 30, 16]])
+        proof = prover.Prover(structure, values, key, string).prove(bytes(32), [[10, 20, 30, 16]])
         found.append((key, proof))
     return found
 
@@ -358,7 +358,7 @@ def test_hidden_inputs_of_another_request_do_not_fit(tmp_path):
     given = (committed["commitment"], PROVIDER)
 
     def prove(inputs, blind, context=bytes(32)):
-        return prover.prove(structure, values, key, string, committed["opening"], context, [inputs], blind)
+        return prover.Prover(structure, values, key, string, committed["opening"]).prove(context, [inputs], blind)
 
     one, two = prove([1, 2, 3, 4], bytes([1] * 32)), prove([4, 3, 2, 1], bytes([2] * 32))
     points = len(verifier.verify(key, given, one)[4])
@@ -380,4 +380,4 @@ def test_hidden_inputs_of_another_request_do_not_fit(tmp_path):
         with pytest.raises(ValueError, match=r"input"):
             verifier.hide(key, bytes(32), wrong, bytes(32))
     with pytest.raises(ValueError, match="belongs to private"):
-        prover.prove(structure, values, key, string, committed["opening"], bytes(32), [[1, 2, 3, 4]])
+        prover.Prover(structure, values, key, string, committed["opening"]).prove(bytes(32), [[1, 2, 3, 4]])

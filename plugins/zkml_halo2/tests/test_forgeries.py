@@ -135,7 +135,7 @@ def made(tmp_path_factory):
     weights = encode_weights(first), encode_weights(second)
 
     def prove(values=weights[0], opening=commitments[0]["opening"], context=bytes(32), inputs=INPUTS):
-        return prover.prove(structure, values, key, string, opening, context, inputs)
+        return prover.Prover(structure, values, key, string, opening).prove(context, inputs)
 
     return {
         "key": key,

@@ -51,7 +51,7 @@ def proves(model, batch, samples, weights="public", inputs="public"):
     for sample in samples:
         context, asked = sample.to_bytes(32, "big"), lists(model.inputs, batch, sample)
         blind = bytes([9]) * 32 if inputs == "private" else None
-        proof = prover.prove(structure, values, key, srs, made.get("opening"), context, asked, blind)
+        proof = prover.Prover(structure, values, key, srs, made.get("opening")).prove(context, asked, blind)
         said, _, stated, outputs, hidden = verifier.verify(key, given, proof)
         assert said == context
         assert outputs == [answers[output.name][sample].reshape(-1).tolist() for output in model.outputs]

@@ -32,20 +32,21 @@ def small(tmp_path):
     k = halves.plan(structure, secrets).k
     halves.make_test_srs(k, string)
     key, _ = halves.setup(structure, string, secrets, k=k, values=values)
-    return {
-        "arguments": (structure, values, key, string),
-        "opening": None,
-        "context": bytes(32),
-        "inputs": lists(model.inputs, random_inputs(model, 11, 1), 0),
-    }
+    inputs = lists(model.inputs, random_inputs(model, 11, 1), 0)
+
+    def prove(watch, proofs=1):
+        ready = halves.Prover(structure, values, key, string, opening=None, watch=watch)
+        return [ready.prove(bytes(32), inputs, watch=watch) for _ in range(proofs)]
+
+    return key, prove
 
 
 def test_each_part_of_a_proof_is_said_when_it_begins(small):
     said = []
-    arguments = small.pop("arguments")
-    proof = halves.prove(*arguments, **small, watch=said.append)
+    key, prove = small
+    (proof,) = prove(said.append)
     assert said == list(halves.PHASES)
-    halves.verify(arguments[2], None, proof)
+    halves.verify(key, None, proof)
     done = [share for _, share in halves.PHASES.values()]
     assert done == sorted(done)
 
@@ -60,7 +61,17 @@ def test_a_proof_stops_where_its_watch_raises(small, phase):
             raise Cancelled(phase)
 
     with pytest.raises(Cancelled, match=phase):
-        halves.prove(*small.pop("arguments"), **small, watch=watch)
+        small[1](watch)
+
+
+def test_further_proofs_of_one_prover_make_no_key_and_are_blinded_anew(small):
+    said = []
+    key, prove = small
+    proofs = prove(said.append, proofs=3)
+    assert said == [*halves.PHASES, *list(halves.PHASES)[2:] * 2]
+    assert len(set(proofs)) == len(proofs)
+    for proof in proofs:
+        halves.verify(key, None, proof)
 
 
 @pytest.mark.parametrize("weights", ["public", "private"])

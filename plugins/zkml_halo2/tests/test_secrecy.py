@@ -50,11 +50,12 @@ def observed(folder, weights, inputs):
     key = prover.setup(structure, string, options if weights == "private" else options | {"values": values})["key"]
     made = prover.commit(structure, values, key, string, PROVIDER) if weights == "private" else {}
     given = (made["commitment"], PROVIDER) if made else None
+    ready = prover.Prover(structure, values, key, string, made.get("opening"))
     points, places = [], []
     for number in range(PROOFS):
         context = number.to_bytes(32, "big")
         blind = bytes([7]) * 32 if inputs == "private" else None
-        proof = prover.prove(structure, values, key, string, made.get("opening"), context, [INPUT], blind)
+        proof = ready.prove(context, [INPUT], blind)
         point, opened = prover.opened(key, given, proof)
         points.append(int.from_bytes(point, "little"))
         places.append([int.from_bytes(value, "little") for value in opened])

@@ -17,7 +17,7 @@ use halo2_axiom::poly::EvaluationDomain;
 use rand::rngs::OsRng;
 
 use crate::keys::{layout_of, model_and_weights};
-use crate::prove::{proof_bytes, Linked};
+use crate::prove::{proof_bytes, proving_key, Linked};
 use crate::string::Powers;
 
 type Domain = EvaluationDomain<Fr>;
@@ -86,11 +86,11 @@ pub fn commit(
     let empty = RegistrationCircuit { digits: &digits, weights: None };
     let circuit = RegistrationCircuit { digits: &digits, weights: Some(&columns) };
     let linked = Linked { points: points.clone(), blinds: opening.blinds.clone(), blinding: &key.blinding };
+    let proving = proving_key(&params, &registered.key, &empty)?;
     let proof = proof_bytes(
         &params,
-        &registered.key,
-        &empty,
-        circuit,
+        &proving,
+        &circuit,
         &[],
         |transcript| bind(transcript, OF_REGISTRATION, &[key_bytes, provider]),
         &linked,

@@ -1,5 +1,6 @@
 //! The proving side: plans, keys, commitments to private weights, proofs.
 
+mod argument;
 mod commit;
 mod keys;
 mod opened;
@@ -12,7 +13,7 @@ mod trial;
 pub use commit::{commit, Opening};
 pub use keys::{model_and_weights, plan_of, setup, Options};
 pub use opened::opened;
-pub use prove::prove;
+pub use prove::{Committed, Prover};
 pub use string::{unwatched, Phase, Watch};
 pub use trial::{altered, altered_digits, answers, output_cells, read_cells, Edit};
 

@@ -2,25 +2,22 @@
 
 use std::path::Path;
 
-use balance_zkml_circuit::{statement::public_column, witness, ModelCircuit};
+use balance_zkml_circuit::{statement::public_column, witness, Layout, ModelCircuit};
 use balance_zkml_verifier::hiding::{hide, BLIND_BYTES};
 use balance_zkml_verifier::key::{Key, BLINDED};
 use balance_zkml_verifier::statement::{bind, Statement, CONTEXT_BYTES};
-use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER};
+use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER, PROVIDER_BYTES};
 use balance_zkml_verifier::{link, verify, Error};
 use ff::Field;
 use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
-use halo2_axiom::plonk::{create_proof, keygen_pk, Circuit, VerifyingKey};
-use halo2_axiom::transcript::{Blake2bWrite, Challenge255, Transcript, TranscriptWriterBuffer};
+use halo2_axiom::plonk::{keygen_pk, Circuit, ProvingKey, VerifyingKey};
+use halo2_axiom::transcript::{Transcript, TranscriptWriterBuffer};
 use rand::rngs::OsRng;
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha20Rng;
 
+use crate::argument::{self, Write};
 use crate::commit::Opening;
-use crate::keys::{layout_of, model_and_weights};
-use crate::string::{Opener, Phase, Powers, Scheme, Watch};
-
-type Write = Blake2bWrite<Vec<u8>, G1Affine, Challenge255<G1Affine>>;
+use crate::keys::{layout_of, model_and_weights, Weights};
+use crate::string::{Phase, Powers, Watch};
 
 /// The commitments that a proof's first columns are linked to, and the scalars in the blinding rows of each.
 pub struct Linked<'a> {
@@ -29,105 +26,153 @@ pub struct Linked<'a> {
     pub blinding: &'a [G1Affine],
 }
 
-/// A proof in one transcript: what it is about, the points that it is linked to, halo2's proof, the link.
-pub fn proof_bytes<C: Circuit<Fr>>(
+/// The proving key of a circuit, which `empty` lays out.
+pub fn proving_key<C: Circuit<Fr>>(
     params: &Powers,
     key: &VerifyingKey<G1Affine>,
     empty: &C,
-    circuit: C,
+) -> Result<ProvingKey<G1Affine>, Error> {
+    params.begin(Phase::Key);
+    keygen_pk(params, key.clone(), empty).map_err(|error| Error(format!("halo2 makes no key: {error:?}")))
+}
+
+/// A proof in one transcript: what it is about, the points that it is linked to, halo2's proof, the link.
+pub fn proof_bytes<C: Circuit<Fr>>(
+    params: &Powers,
+    proving: &ProvingKey<G1Affine>,
+    circuit: &C,
     public: &[&[Fr]],
     bound: impl FnOnce(&mut Write) -> Result<(), Error>,
     linked: &Linked,
 ) -> Result<Vec<u8>, Error> {
     let failed = |error: std::io::Error| Error(error.to_string());
-    params.begin(Phase::Key);
-    let proving =
-        keygen_pk(params, key.clone(), empty).map_err(|error| Error(format!("halo2 makes no key: {error:?}")))?;
-    // One seed from the operating system, so that the blinding of the weight columns can be drawn again below.
-    let mut seed = <ChaCha20Rng as SeedableRng>::Seed::default();
-    OsRng.fill_bytes(&mut seed);
-    let random = ChaCha20Rng::from_seed(seed);
-    let mut again = random.clone();
     let mut transcript = Write::init(Vec::new());
     bound(&mut transcript)?;
     for point in &linked.points {
         transcript.common_point(*point).map_err(failed)?;
     }
-    create_proof::<Scheme, Opener<'_>, _, _, _, _>(params, &proving, &[circuit], &[public], random, &mut transcript)
-        .map_err(|error| Error(format!("halo2 makes no proof: {error:?}")))?;
+    let blinding = argument::prove(params, proving, circuit, public, &mut transcript)?;
     if !linked.points.is_empty() {
-        // halo2 draws the blinding rows of its first phase column by column, and the linked columns are its first.
-        let differences: Vec<Vec<Fr>> = linked
-            .blinds
-            .iter()
-            .map(|blinds| blinds.iter().map(|blind| Fr::random(&mut again) - blind).collect())
-            .collect();
+        // The linked columns are the circuit's first.
+        let minus =
+            |(own, other): (&Vec<Fr>, &Vec<Fr>)| own.iter().zip(other).map(|(own, other)| *own - other).collect();
+        let differences: Vec<Vec<Fr>> = blinding.iter().zip(&linked.blinds).map(minus).collect();
         let nonces: Vec<Fr> = (0..BLINDED).map(|_| Fr::random(OsRng)).collect();
         link::prove(&mut transcript, linked.blinding, &differences, &nonces).map_err(failed)?;
     }
     Ok(transcript.finalize())
 }
 
-/// Proves the answer to inputs (in the order of the model), hidden behind a commitment if there is something to blind it
-/// with; what it returns was verified. `watch` is told of each part of the work as it begins.
-#[allow(clippy::too_many_arguments)]
-pub fn prove(
-    structure: &[u8],
-    values: &[u8],
-    key_bytes: &[u8],
-    srs: &Path,
-    committed: Option<(Given, &[u8])>,
-    context: [u8; CONTEXT_BYTES],
-    inputs: &[Vec<i64>],
-    blind: Option<&[u8; BLIND_BYTES]>,
-    watch: Watch,
-) -> Result<Vec<u8>, Error> {
-    watch(Phase::Layout);
-    let (model, weights) = model_and_weights(structure, Some(values))?;
-    let key = Key::decode(key_bytes)?;
-    let layout = layout_of(&model, &key)?;
-    let params = Powers::read(srs, key.shape.k)?.watched(watch);
-    params.begin(Phase::Witness);
-    let witness = witness::fill(&layout, &weights, inputs)?;
-    let public = public_column(&layout, inputs, &witness.outputs)?;
-    let mut statement = Statement { context, inputs: vec![], hidden: vec![], outputs: witness.outputs.clone() };
-    let mut linked = Linked { points: vec![], blinds: vec![], blinding: &key.blinding };
-    match (&key.registered, committed) {
-        (Some(registered), Some((given, opening))) => {
-            linked.points = Commitment::decode(given.bytes, registered)?.columns;
-            linked.blinds = Opening::decode(opening, registered.form.columns)?.blinds;
+/// The commitment of private weights, and what opens it.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    pub given: Given<'a>,
+    pub opening: &'a [u8],
+}
+
+/// Private weights as they were registered: commitment and provider, and the same points with their blinding.
+struct Registered {
+    commitment: Vec<u8>,
+    provider: [u8; PROVIDER_BYTES],
+    points: Vec<G1Affine>,
+    blinds: Vec<Vec<Fr>>,
+}
+
+impl Registered {
+    fn given(&self) -> Given<'_> {
+        Given { bytes: &self.commitment, provider: &self.provider }
+    }
+}
+
+/// Proves answers of one model under one key; what all proofs share is made once.
+pub struct Prover {
+    key: Key,
+    key_bytes: Vec<u8>,
+    layout: Layout,
+    weights: Weights,
+    registered: Option<Registered>,
+    params: Powers,
+    proving: ProvingKey<G1Affine>,
+}
+
+impl Prover {
+    /// The weights are in `values`, and committed if the key hides them. `watch` is told of each part of the work as it
+    /// begins.
+    pub fn new(
+        structure: &[u8],
+        values: &[u8],
+        key_bytes: &[u8],
+        srs: &Path,
+        committed: Option<Committed>,
+        watch: Watch,
+    ) -> Result<Self, Error> {
+        watch(Phase::Layout);
+        let (model, weights) = model_and_weights(structure, Some(values))?;
+        let key = Key::decode(key_bytes)?;
+        let registered = match (&key.registered, committed) {
+            (Some(registered), Some(Committed { given, opening })) => Some(Registered {
+                commitment: given.bytes.to_vec(),
+                provider: *given.provider,
+                points: Commitment::decode(given.bytes, registered)?.columns,
+                blinds: Opening::decode(opening, registered.form.columns)?.blinds,
+            }),
+            (None, None) => None,
+            _ => return Err(Error::new("a commitment belongs to private weights, and only to them")),
+        };
+        let layout = layout_of(&model, &key)?;
+        let params = Powers::read(srs, key.shape.k)?;
+        let empty = ModelCircuit { layout: &layout, weights: &weights, witness: None };
+        let proving = proving_key(&params.watched(watch), &key.main, &empty)?;
+        Ok(Self { key, key_bytes: key_bytes.to_vec(), layout, weights, registered, params, proving })
+    }
+
+    /// Proves the answer to inputs (in the order of the model), hidden behind a commitment if there is something to blind it
+    /// with; what it returns was verified.
+    pub fn prove(
+        &self,
+        context: [u8; CONTEXT_BYTES],
+        inputs: &[Vec<i64>],
+        blind: Option<&[u8; BLIND_BYTES]>,
+        watch: Watch,
+    ) -> Result<Vec<u8>, Error> {
+        let (key, key_bytes) = (&self.key, &self.key_bytes);
+        let params = self.params.watched(watch);
+        params.begin(Phase::Witness);
+        let witness = witness::fill(&self.layout, &self.weights, inputs)?;
+        let public = public_column(&self.layout, inputs, &witness.outputs)?;
+        let mut statement = Statement { context, inputs: vec![], hidden: vec![], outputs: witness.outputs.clone() };
+        let mut linked = Linked { points: vec![], blinds: vec![], blinding: &key.blinding };
+        if let Some(registered) = &self.registered {
+            linked.points.clone_from(&registered.points);
+            linked.blinds.clone_from(&registered.blinds);
         }
-        (None, None) => {}
-        _ => return Err(Error::new("a commitment belongs to private weights, and only to them")),
-    }
-    match (key.shape.hidden, blind) {
-        (true, Some(blind)) => {
-            let made = hide(&key, key_bytes, &context, inputs, blind)?;
-            linked.points.extend_from_slice(&made.points);
-            linked.blinds.extend(made.blinds);
-            statement.hidden = made.points;
+        match (key.shape.hidden, blind) {
+            (true, Some(blind)) => {
+                let made = hide(key, key_bytes, &context, inputs, blind)?;
+                linked.points.extend_from_slice(&made.points);
+                linked.blinds.extend(made.blinds);
+                statement.hidden = made.points;
+            }
+            (false, None) => statement.inputs = inputs.to_vec(),
+            _ => return Err(Error::new("what blinds inputs belongs to private ones, and only to them")),
         }
-        (false, None) => statement.inputs = inputs.to_vec(),
-        _ => return Err(Error::new("what blinds inputs belongs to private ones, and only to them")),
+        let given = self.registered.as_ref().map(Registered::given);
+        let circuit = ModelCircuit { layout: &self.layout, weights: &self.weights, witness: Some(&witness) };
+        let halo2 = proof_bytes(
+            &params,
+            &self.proving,
+            &circuit,
+            &[&public],
+            |transcript| bind(transcript, OF_ANSWER, &bound(key_bytes, given, &context)),
+            &linked,
+        )?;
+        params.begin(Phase::Verify);
+        let mut proof = statement.encode(key.public_inputs(), &key.outputs);
+        proof.extend_from_slice(&halo2);
+        let stated = verify::proof(key, key_bytes, given, &proof)?;
+        if stated != statement {
+            return Err(Error::new("the proof states something else than it was made for"));
+        }
+        Ok(proof)
     }
-    let given = committed.map(|(given, _)| given);
-    let empty = ModelCircuit { layout: &layout, weights: &weights, witness: None };
-    let circuit = ModelCircuit { layout: &layout, weights: &weights, witness: Some(&witness) };
-    let halo2 = proof_bytes(
-        &params,
-        &key.main,
-        &empty,
-        circuit,
-        &[&public],
-        |transcript| bind(transcript, OF_ANSWER, &bound(key_bytes, given, &context)),
-        &linked,
-    )?;
-    params.begin(Phase::Verify);
-    let mut proof = statement.encode(key.public_inputs(), &key.outputs);
-    proof.extend_from_slice(&halo2);
-    let stated = verify::proof(&key, key_bytes, given, &proof)?;
-    if stated != statement {
-        return Err(Error::new("the proof states something else than it was made for"));
-    }
-    Ok(proof)
 }

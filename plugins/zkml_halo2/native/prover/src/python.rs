@@ -14,7 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::{keys, unwatched, Error, Opening, Options, Watch};
+use crate::{keys, unwatched, Committed, Error, Opening, Options, Watch};
 
 /// Runs without the interpreter's lock; a panic becomes an error.
 fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
@@ -117,7 +117,7 @@ fn commit<'py>(
 }
 
 /// Commitment and blinding from what `commit` calls the opening.
-fn opened(secret: &[u8]) -> Result<(Given<'_>, &[u8]), Error> {
+fn opened(secret: &[u8]) -> Result<Committed<'_>, Error> {
     let damaged = || Error::new("the opening is damaged");
     let (provider, rest) = secret.split_first_chunk::<PROVIDER_BYTES>().ok_or_else(damaged)?;
     let (size, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
@@ -125,8 +125,8 @@ fn opened(secret: &[u8]) -> Result<(Given<'_>, &[u8]), Error> {
     if size > rest.len() {
         return Err(damaged());
     }
-    let (bytes, blinding) = rest.split_at(size);
-    Ok((Given { bytes, provider }, blinding))
+    let (bytes, opening) = rest.split_at(size);
+    Ok(Committed { given: Given { bytes, provider }, opening })
 }
 
 /// A watch that calls a function with the name of each part of the work, and stops the work where that raises.
@@ -143,38 +143,62 @@ fn watching(function: PyObject, raised: Arc<Mutex<Option<PyErr>>>) -> Watch {
     })
 }
 
-/// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones,
-/// `watch` is called with the name of each part of the work as it begins, and what it raises ends the work.
-#[pyfunction]
-#[pyo3(signature = (structure, weights, key, srs_path, opening, context, inputs, blind=None, watch=None))]
-#[allow(clippy::too_many_arguments)]
-fn prove<'py>(
-    py: Python<'py>,
-    structure: &[u8],
-    weights: &[u8],
-    key: &[u8],
-    srs_path: PathBuf,
-    opening: Option<&[u8]>,
-    context: &[u8],
-    inputs: Vec<Vec<i64>>,
-    blind: Option<Vec<u8>>,
-    watch: Option<PyObject>,
-) -> PyResult<Bound<'py, PyBytes>> {
+/// A watch that calls a Python function, if there is one, and what that raised.
+fn watched<T>(function: Option<PyObject>, work: impl FnOnce(Watch) -> PyResult<T>) -> PyResult<T> {
     let raised = Arc::new(Mutex::new(None));
-    let watch = watch.map_or_else(unwatched, |function| watching(function, raised.clone()));
-    let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
-    let blind: Option<[u8; BLIND_BYTES]> = blind
-        .map(|blind| blind.try_into().map_err(|_| PyValueError::new_err("what blinds inputs has 32 bytes")))
-        .transpose()?;
-    let proof = guarded(py, || {
-        let committed = opening.map(opened).transpose()?;
-        crate::prove(structure, weights, key, &srs_path, committed, context, &inputs, blind.as_ref(), watch)
-    });
-    let proof = match raised.lock().ok().and_then(|mut raised| raised.take()) {
-        Some(error) => return Err(error),
-        None => proof?,
-    };
-    Ok(PyBytes::new(py, &proof))
+    let done = work(function.map_or_else(unwatched, |function| watching(function, raised.clone())));
+    match raised.lock().ok().and_then(|mut raised| raised.take()) {
+        Some(error) => Err(error),
+        None => done,
+    }
+}
+
+/// Proves answers of one model under one key; what all proofs share is made once. `opening` is that of `commit`, for private
+/// weights. `watch` is called with the name of each part of the work as it begins, and what it raises ends the work.
+#[pyclass(frozen, module = "balance_zkml_prover")]
+struct Prover {
+    inner: crate::Prover,
+}
+
+#[pymethods]
+impl Prover {
+    #[new]
+    #[pyo3(signature = (structure, weights, key, srs_path, opening=None, watch=None))]
+    fn new(
+        py: Python<'_>,
+        structure: &[u8],
+        weights: &[u8],
+        key: &[u8],
+        srs_path: PathBuf,
+        opening: Option<&[u8]>,
+        watch: Option<PyObject>,
+    ) -> PyResult<Self> {
+        let made = |watch| {
+            guarded(py, || {
+                let committed = opening.map(opened).transpose()?;
+                crate::Prover::new(structure, weights, key, &srs_path, committed, watch)
+            })
+        };
+        Ok(Self { inner: watched(watch, made)? })
+    }
+
+    /// Prove the answer to inputs, each a list of integers in row-major order; `blind` is 32 secret bytes for private ones.
+    #[pyo3(signature = (context, inputs, blind=None, watch=None))]
+    fn prove<'py>(
+        &self,
+        py: Python<'py>,
+        context: &[u8],
+        inputs: Vec<Vec<i64>>,
+        blind: Option<Vec<u8>>,
+        watch: Option<PyObject>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let context = context.try_into().map_err(|_| PyValueError::new_err("a context has 32 bytes"))?;
+        let blind: Option<[u8; BLIND_BYTES]> = blind
+            .map(|blind| blind.try_into().map_err(|_| PyValueError::new_err("what blinds inputs has 32 bytes")))
+            .transpose()?;
+        let made = |watch| guarded(py, || self.inner.prove(context, &inputs, blind.as_ref(), watch));
+        Ok(PyBytes::new(py, &watched(watch, made)?))
+    }
 }
 
 /// Fill the circuit, alter cells of the first phase (column, lane, row, what is added), and return the constraints that
@@ -266,7 +290,7 @@ fn balance_zkml_prover(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(setup, module)?)?;
     module.add_function(wrap_pyfunction!(commit, module)?)?;
-    module.add_function(wrap_pyfunction!(prove, module)?)?;
+    module.add_class::<Prover>()?;
     module.add_function(wrap_pyfunction!(altered, module)?)?;
     module.add_function(wrap_pyfunction!(altered_digits, module)?)?;
     module.add_function(wrap_pyfunction!(answers, module)?)?;

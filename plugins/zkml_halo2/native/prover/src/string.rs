@@ -1,30 +1,26 @@
-//! The reference string as a prover uses it: halo2's scheme, with sums of points of our own (`balance_zkml_srs::multiply`),
-//! which are the same points in less time, and with word of how far a proof has come.
+//! The reference string as a prover uses it: halo2's, with sums of points of our own (`balance_zkml_srs::multiply`), which are
+//! the same points in less time, and with word of how far a proof has come.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use balance_zkml_srs::{lagrange_basis, multiply, G1_BYTES};
 use balance_zkml_verifier::Error;
 use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine, G1};
 use halo2_axiom::halo2curves::serde::SerdeObject;
-use halo2_axiom::poly::commitment::{Blind, CommitmentScheme, Params, ParamsProver, Prover};
-use halo2_axiom::poly::kzg::commitment::{KZGCommitmentScheme, ParamsKZG};
-use halo2_axiom::poly::kzg::multiopen::ProverSHPLONK;
-use halo2_axiom::poly::{Coeff, LagrangeCoeff, Polynomial, ProverQuery};
-use halo2_axiom::transcript::{EncodedChallenge, TranscriptWrite};
+use halo2_axiom::poly::commitment::{Blind, Params, ParamsProver};
+use halo2_axiom::poly::kzg::commitment::ParamsKZG;
+use halo2_axiom::poly::{LagrangeCoeff, Polynomial};
 use halo2_axiom::SerdeFormat;
-use rand::RngCore;
 
 /// Parts of the work, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Layout,
-    Witness,
     Key,
+    Witness,
     Commit,
     Quotient,
     Open,
@@ -35,8 +31,8 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Layout => "layout",
-            Self::Witness => "witness",
             Self::Key => "key",
+            Self::Witness => "witness",
             Self::Commit => "commit",
             Self::Quotient => "quotient",
             Self::Open => "open",
@@ -57,11 +53,9 @@ pub fn unwatched() -> Watch {
 #[derive(Clone)]
 pub struct Powers {
     /// Without a Lagrange basis of its own.
-    inner: ParamsKZG<Bn256>,
-    lagrange: Vec<G1Affine>,
+    inner: Arc<ParamsKZG<Bn256>>,
+    lagrange: Arc<Vec<G1Affine>>,
     watch: Watch,
-    commits: Arc<AtomicUsize>,
-    late: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Powers {
@@ -74,11 +68,9 @@ impl Powers {
     fn new(whole: &ParamsKZG<Bn256>, lagrange: Vec<G1Affine>) -> Self {
         let powers = whole.get_g().to_vec();
         Self {
-            inner: whole.from_parts(whole.k(), powers, Some(Vec::new()), whole.g2(), whole.s_g2()),
-            lagrange,
+            inner: Arc::new(whole.from_parts(whole.k(), powers, Some(Vec::new()), whole.g2(), whole.s_g2())),
+            lagrange: Arc::new(lagrange),
             watch: unwatched(),
-            commits: Arc::default(),
-            late: Arc::default(),
         }
     }
 
@@ -97,14 +89,24 @@ impl Powers {
         Ok(Self::new(&whole, points.map(G1Affine::from_raw_bytes_unchecked).collect()))
     }
 
-    /// The same with word of a proof's parts.
-    pub fn watched(self, watch: Watch) -> Self {
-        Self { watch, ..self }
+    /// The same powers for one proof, with word of its parts.
+    pub fn watched(&self, watch: Watch) -> Self {
+        Self { watch, ..self.clone() }
     }
 
     /// Says that a part begins.
     pub fn begin(&self, phase: Phase) {
         (self.watch)(phase);
+    }
+
+    /// The commitment to a polynomial of these coefficients.
+    pub fn sum(&self, coefficients: &[Fr]) -> G1 {
+        multiply(coefficients, &self.inner.get_g()[..coefficients.len()])
+    }
+
+    /// The commitment to a polynomial of these values in the rows.
+    pub fn sum_of_values(&self, values: &[Fr]) -> G1 {
+        multiply(values, &self.lagrange[..values.len()])
     }
 
     pub fn inner(&self) -> &ParamsKZG<Bn256> {
@@ -147,10 +149,7 @@ impl<'params> Params<'params, G1Affine> for Powers {
     }
 
     fn commit_lagrange(&self, polynomial: &Polynomial<Fr, LagrangeCoeff>, _: Blind<Fr>) -> G1 {
-        if self.commits.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.begin(Phase::Commit);
-        }
-        multiply(polynomial, &self.lagrange[..polynomial.len()])
+        self.sum_of_values(polynomial)
     }
 
     fn write<W: Write>(&self, writer: &mut W) -> io::Result<()> {
@@ -162,76 +161,5 @@ impl<'params> Params<'params, G1Affine> for Powers {
         let inner = ParamsKZG::read(reader)?;
         let lagrange = lagrange_basis(inner.get_g(), inner.k(), &|| Ok(()));
         Ok(Self::new(&inner, lagrange.map_err(|error| io::Error::other(error.to_string()))?))
-    }
-}
-
-impl<'params> ParamsProver<'params, G1Affine> for Powers {
-    type ParamsVerifier = ParamsKZG<Bn256>;
-
-    fn new(k: u32) -> Self {
-        let whole = <ParamsKZG<Bn256> as ParamsProver<G1Affine>>::new(k);
-        let lagrange = lagrange_basis(whole.get_g(), k, &|| Ok(())).unwrap_or_default();
-        Self::new(&whole, lagrange)
-    }
-
-    fn commit(&self, polynomial: &Polynomial<Fr, Coeff>, _: Blind<Fr>) -> G1 {
-        // The first is of the random polynomial, behind which the quotient is computed.
-        if self.late.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.begin(Phase::Quotient);
-        }
-        multiply(polynomial, &self.inner.get_g()[..polynomial.len()])
-    }
-
-    fn get_g(&self) -> &[G1Affine] {
-        self.inner.get_g()
-    }
-
-    fn verifier_params(&'params self) -> &'params ParamsKZG<Bn256> {
-        &self.inner
-    }
-}
-
-/// halo2's KZG scheme over such a string.
-#[derive(Debug)]
-pub struct Scheme;
-
-impl CommitmentScheme for Scheme {
-    type Scalar = Fr;
-    type Curve = G1Affine;
-    type ParamsProver = Powers;
-    type ParamsVerifier = ParamsKZG<Bn256>;
-
-    fn new_params(k: u32) -> Powers {
-        <Powers as ParamsProver<G1Affine>>::new(k)
-    }
-
-    fn read_params<R: Read>(reader: &mut R) -> io::Result<Powers> {
-        <Powers as Params<G1Affine>>::read(reader)
-    }
-}
-
-/// halo2's SHPLONK.
-#[derive(Debug)]
-pub struct Opener<'a> {
-    powers: &'a Powers,
-}
-
-impl<'a> Prover<'a, Scheme> for Opener<'a> {
-    const QUERY_INSTANCE: bool = <ProverSHPLONK<'a, Bn256> as Prover<'a, KZGCommitmentScheme<Bn256>>>::QUERY_INSTANCE;
-
-    fn new(powers: &'a Powers) -> Self {
-        Self { powers }
-    }
-
-    fn create_proof<'com, E, T, R, I>(&self, random: R, transcript: &mut T, queries: I) -> io::Result<()>
-    where
-        E: EncodedChallenge<G1Affine>,
-        T: TranscriptWrite<G1Affine, E>,
-        I: IntoIterator<Item = ProverQuery<'com, G1Affine>> + Clone,
-        R: RngCore,
-    {
-        self.powers.begin(Phase::Open);
-        let halo2 = <ProverSHPLONK<'a, Bn256> as Prover<'a, KZGCommitmentScheme<Bn256>>>::new(&self.powers.inner);
-        Prover::create_proof(&halo2, random, transcript, queries)
     }
 }
