@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,12 @@ from balance_core.integer.encoding import encode_structure, encode_weights, load
 from balance_core.integer.executor import execute_integers
 from balance_core.testing.random_models import random_inputs, random_model
 
+from .image_models import random_image_model
 from .workshop import MODELS, PROVIDER, lists, native
 
 pytestmark = [pytest.mark.plugin("zkml_halo2"), native]
+
+WEIGHTS_AND_INPUTS = tuple(itertools.product(("public", "private"), repeat=2))
 
 
 def satisfied(model, batch, sample, weights, inputs_are="public"):
@@ -37,6 +42,23 @@ def test_random_models_satisfy_their_circuits(seed):
 def test_constants_that_meet_in_one_lane_are_added_up(seed):
     model = random_model(seed, nodes=6 + seed % 20)
     satisfied(model, random_inputs(model, seed, 3), seed % 3, "private")
+
+
+# the last two want values of rows that runs of other lanes end at
+@pytest.mark.parametrize("seed", [*range(20), 57, 193])
+def test_layers_that_share_rows_satisfy_their_circuits(seed):
+    model, batch = random_image_model(seed)
+    for weights, inputs_are in WEIGHTS_AND_INPUTS:
+        satisfied(model, batch, 0, weights, inputs_are)
+    satisfied(model, batch, 1, "public")
+
+
+@pytest.mark.soak
+def test_a_thousand_models_of_images_satisfy_their_circuits():
+    for seed in range(1_000):
+        model, batch = random_image_model(seed)
+        for sample, (weights, inputs_are) in enumerate(WEIGHTS_AND_INPUTS):
+            satisfied(model, batch, sample % 2, weights, inputs_are)
 
 
 @pytest.mark.soak

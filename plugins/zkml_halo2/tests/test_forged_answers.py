@@ -241,6 +241,38 @@ def test_hidden_inputs_keep_to_their_interval_and_to_their_commitment(low, high)
             assert failures(made, [x], [*both, ("q", lane, row, by)], options)
 
 
+@pytest.mark.parametrize("high", [31, 4095])
+def test_values_side_by_side_in_one_public_value_do_not_reach_into_each_other(high):
+    """By a table of the interval, or by limbs where there is none; lanes without an input hold values too."""
+    import balance_zkml_prover as prover
+
+    made = model(
+        (ops.Input("x", (1, 1, 21, 21), 0, high),),
+        (ops.Constant((1, 1, 2, 2), -3, 3, None),),
+        (ops.Conv2d((19, 19), (0, 0, 0, 0), (1, 1), 1), 0, 1),
+        (ops.Rescale(64), 2),
+        (ops.Clamp(0, 31), 3),
+        w1=[[[[1, 2], [-1, 3]]]],
+    )
+    plan = prover.plan(encode_structure(made), PUBLIC)
+    assert plan["lanes"] > 1
+    assert plan["table_entries"] > high or high == 4095
+    x = [np.arange(441) * 67 % (high + 1)]
+    assert failures(made, x, []) == []
+    # The first rows of inputs, and the last, where a lane is empty; a value with limbs takes two rows.
+    height = 1 if high == 31 else 2
+    last = -(-441 // plan["lanes"]) * height - height
+    read = set(read_cells(made))
+    bits, lanes = high.bit_length(), range(1, plan["lanes"])
+    for row, lane, sign in itertools.product((0, height, last - height, last), lanes, (1, -1)):
+        # The public value stays as it is; the digits of the value that grows are moved in each way that would fit.
+        moved = [("a", lane - 1, row, sign * 2**bits), ("a", lane, row, -sign)]
+        digits = {("q", lane - 1, row), ("r", lane - 1, row), ("r", lane - 1, row + height - 1)} & read
+        ways = [[], *([(*digit, sign * 2**shift)] for digit in digits for shift in range(bits + 1))]
+        assert digits
+        assert all(failures(made, x, moved + way) for way in ways)
+
+
 def test_columns_of_hidden_inputs_hold_nothing_else():
     made = model((ops.Input("x", (2,), 0, 7),), (ops.Mul(), 0, 0))
     options = {"weights": "public", "inputs": "private"}

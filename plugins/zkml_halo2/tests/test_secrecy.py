@@ -118,3 +118,24 @@ def test_private_columns_are_never_given_away(tmp_path, weights, inputs):
     assert not digits & learned
     # Everything else changes from proof to proof: interpolation gives no weight, no digit, no input, no small number.
     assert not others
+
+
+@pytest.mark.parametrize("inputs", ["public", "private"])
+def test_proofs_of_one_statement_have_no_commitment_in_common(tmp_path, inputs):
+    import balance_zkml_prover as prover
+
+    structure, values, string = encode_structure(model()), encode_weights(model()), tmp_path / "string"
+    prover.make_test(K, string)
+    key = prover.setup(structure, string, {"weights": "private", "inputs": inputs, "k": K})["key"]
+    made = prover.commit(structure, values, key, string, PROVIDER)
+    ready = prover.Prover(structure, values, key, string, made["opening"])
+    blind = bytes([7]) * 32 if inputs == "private" else None
+    one, other = (ready.prove(bytes(32), [INPUT], blind) for _ in range(2))
+    stated = next(at for at in range(len(one)) if one[at] != other[at])
+    # Points, and the link's numbers: each hides something, and is blinded anew in each proof.
+    parts = []
+    for proof in (one, other):
+        _, opened = prover.opened(key, (made["commitment"], PROVIDER), proof)
+        parts.append({proof[at : at + 32] for at in range(stated, len(proof), 32)} - set(opened))
+    assert len(parts[0]) > 20
+    assert not parts[0] & parts[1]

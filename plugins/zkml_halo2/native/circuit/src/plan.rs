@@ -14,10 +14,14 @@ use crate::steps::Steps;
 use crate::weights::digits_of;
 use crate::Error;
 
-/// Multi-scalar multiplication of full-size and of small scalars, and one Fourier transform, at 2^10 rows and up.
-const FULL: [f64; 8] = [6.1, 11.5, 20.0, 38.7, 70.0, 132.0, 255.0, 490.0];
-const SMALL: [f64; 8] = [1.0, 1.5, 2.2, 3.4, 6.3, 11.3, 21.0, 40.0];
-const FOURIER: [f64; 8] = [0.36, 0.68, 1.2, 2.5, 5.0, 11.0, 23.0, 49.0];
+/// Multi-scalar multiplication of full-size scalars and of limbs, and one Fourier transform, at 2^10 rows and up.
+const FULL: [f64; 8] = [5.4, 9.3, 17.5, 34.0, 64.0, 122.0, 240.0, 485.0];
+const SMALL: [f64; 8] = [0.77, 1.1, 1.9, 2.9, 5.3, 9.0, 12.4, 23.3];
+const FOURIER: [f64; 8] = [0.10, 0.21, 0.46, 0.99, 2.1, 4.5, 9.5, 20.3];
+/// For each tap of a lane in a row: weights are read, laid out, and multiplied.
+const CELL: f64 = 0.000_11;
+/// What every proof takes.
+const ALWAYS: f64 = 22.0;
 const FIRST: u32 = 10;
 
 /// Bits of a public value above which its table is worth doing without.
@@ -70,7 +74,7 @@ impl Shape {
         }
     }
 
-    /// CPU seconds of a proof, on the machine of the constants, if all rows are used.
+    /// CPU seconds of a proof with its key, on the machine of the constants, if all rows are used.
     pub fn seconds(&self) -> f64 {
         self.seconds_of(1.0)
     }
@@ -81,20 +85,20 @@ impl Shape {
         let (full, small, fourier) = (at(&FULL, self.k), at(&SMALL, self.k), at(&FOURIER, self.k));
         // Sums of points cost what is large and different in a column: of runs' sums, which are mostly single values,
         // of reciprocals, which repeat, and of running products, which stand still where nothing is copied, some part.
-        let once = 6.0 + if self.whole { 0.5 } else { 0.0 };
-        let repeated = 1.5 * self.lanes as f64 + 0.7 * (self.tables - 1 + c.copied) as f64;
-        let commits = full * ((once + repeated) * (0.35 + 0.65 * used) + 6.0) + small * c.small as f64;
-        let advice = c.small + c.full;
-        let cosets = 2 * (advice + c.fixed + 3 + 2 * c.copied + 1) + advice + 2 * c.copied + c.fixed + 3;
-        0.015 + (commits + fourier * cosets as f64) * 1.05 / 1000.0
+        let partly = 1.8 + 0.52 * self.lanes as f64 + 0.54 * (self.tables - 1 + c.copied) as f64;
+        let commits = full * (partly * (0.3 + 0.7 * used) + 8.2) + small * c.small as f64;
+        // There and on two cosets; the key's polynomials are there already, but have to be made once, by slower transforms.
+        let (own, keys) = (c.small + c.full + c.copied, c.fixed + c.copied);
+        let transforms = fourier * (3 * own + 2 * keys + 4 * keys + 10) as f64;
+        let cells = ((self.lanes * self.taps) << self.k) as f64;
+        (ALWAYS + commits + transforms + CELL * cells) / 1000.0
     }
 
-    /// Bytes that a proof takes at its peak, in a process of its own: keys, advice, and what the quotient is computed from.
+    /// Bytes that a proof takes at its peak, in a process of its own: the interpreter, and polynomials in several forms.
     pub fn bytes(&self) -> u64 {
         let c = self.counts();
         let column = 32u64 << self.k;
-        let polynomials = 2 * (c.fixed + c.copied) + 3 * (c.small + c.full + c.copied) + 2 * 4 + 8;
-        20_000_000 + column * polynomials as u64 / 10 * 13 + (64u64 << self.k) * 3
+        18_700_000 + column * (28 * (c.small + c.full) + 46 * c.fixed + 38 * c.copied) as u64 / 10
     }
 }
 
@@ -106,7 +110,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// CPU seconds of a proof, on the machine of the constants.
+    /// CPU seconds of a proof with its key, on the machine of the constants.
     pub fn seconds(&self) -> f64 {
         let shape = &self.layout.shape;
         shape.seconds_of(self.layout.height() as f64 / shape.rows() as f64)

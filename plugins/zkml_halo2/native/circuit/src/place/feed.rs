@@ -152,7 +152,10 @@ impl Placement<'_> {
                 self.set(Fixed::Added, row as usize, 1);
                 Ok(Operand::Sum { row, lane })
             }
-            other => Err(Error::Unsupported(format!("a value of row {row} is read in two ways ({other:?})"))),
+            other => {
+                self.conflict.extend(self.held[row as usize].iter().flatten().map(|(tensor, _)| tensor));
+                Err(Error::Unsupported(format!("a value of row {row} is read in two ways ({other:?})")))
+            }
         }
     }
 

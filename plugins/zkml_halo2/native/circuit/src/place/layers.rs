@@ -346,9 +346,10 @@ impl Placement<'_> {
                 let (cell, exponent) = (*cell, *exponent);
                 return Ok(Some(Placed { sum: self.single(cell)?, exponent }));
             }
-            return Ok(None);
         }
-        if cells.iter().any(|&(_, (tensor, at), _)| !self.uses.only_in_one_run(tensor, at)) {
+        let in_run =
+            |&(_, (tensor, at), _): &Member| self.uses.only_in_one_run(tensor, at) && !self.apart.contains(&tensor);
+        if !cells.iter().all(in_run) {
             return Ok(None);
         }
         cells.sort_unstable();

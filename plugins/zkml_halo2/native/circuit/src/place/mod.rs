@@ -7,7 +7,7 @@ mod gadgets;
 mod layers;
 mod uses;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::layout::{Block, Fill, Fixed, Layout, PublicPart, Shape, Summand, Tables, FIXED};
 use crate::lower::narrow::bits_for;
@@ -39,6 +39,10 @@ pub(crate) struct Placement<'a> {
     uses: Uses,
     /// Layers with other runs than their steps have.
     cut: &'a HashMap<usize, Linear>,
+    /// Tensors whose values are read one by one.
+    apart: &'a HashSet<u32>,
+    /// Tensors of a row that runs end at, and that somebody else wants a value of.
+    conflict: HashSet<u32>,
     layout: Layout,
     row_uses: Vec<Use>,
     /// Whether lanes without an element hold a value of the row's tensor.
@@ -78,6 +82,7 @@ pub fn place(steps: &Steps, shape: Shape, limits: Limits, digits_of: &dyn Fn(u32
     }
 }
 
+/// Lays out; where a value of a row that runs end at is wanted alone, once more with the values of its tensor read one by one.
 fn lay_out(
     steps: &Steps,
     (uses, cut): (Uses, &HashMap<usize, Linear>),
@@ -85,44 +90,68 @@ fn lay_out(
     limits: Limits,
     digits_of: &dyn Fn(u32) -> u8,
 ) -> Result<Layout, Error> {
-    let layout = Layout {
-        shape,
-        fixed: vec![Vec::new(); FIXED],
-        powers: Vec::new(),
-        fills: Vec::new(),
-        summands: Vec::new(),
-        blocks: Vec::new(),
-        tables: Tables::default(),
-        cells: steps.tensors.iter().map(|made| vec![(u32::MAX, 0); made.size]).collect(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        public_rows: 0,
-    };
-    let mut placement = Placement {
-        steps,
-        limits,
-        uses,
-        cut,
-        layout,
-        row_uses: Vec::new(),
-        pads_hold: Vec::new(),
-        held: Vec::new(),
-        ones: HashMap::new(),
-        digits_of,
-        input_rows: Vec::new(),
-    };
-    placement.public_rows();
-    for (at, step) in steps.steps.iter().enumerate() {
-        placement.step(at, step)?;
-        if placement.layout.height() > shape.rows() {
-            return Err(Error::TooSmall(format!("more than {} rows", shape.rows())));
+    let mut apart = HashSet::new();
+    loop {
+        let mut placement = Placement::new(steps, (uses.clone(), cut, &apart), shape, limits, digits_of);
+        match placement.all() {
+            Err(_) if !placement.conflict.is_subset(&apart) => {
+                let conflict = std::mem::take(&mut placement.conflict);
+                apart.extend(conflict);
+            }
+            done => return done.map(|()| placement.layout),
         }
     }
-    placement.layout.check()?;
-    Ok(placement.layout)
 }
 
-impl Placement<'_> {
+impl<'a> Placement<'a> {
+    fn new(
+        steps: &'a Steps,
+        (uses, cut, apart): (Uses, &'a HashMap<usize, Linear>, &'a HashSet<u32>),
+        shape: Shape,
+        limits: Limits,
+        digits_of: &'a dyn Fn(u32) -> u8,
+    ) -> Self {
+        let layout = Layout {
+            shape,
+            fixed: vec![Vec::new(); FIXED],
+            powers: Vec::new(),
+            fills: Vec::new(),
+            summands: Vec::new(),
+            blocks: Vec::new(),
+            tables: Tables::default(),
+            cells: steps.tensors.iter().map(|made| vec![(u32::MAX, 0); made.size]).collect(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            public_rows: 0,
+        };
+        Self {
+            steps,
+            limits,
+            uses,
+            cut,
+            apart,
+            conflict: HashSet::new(),
+            layout,
+            row_uses: Vec::new(),
+            pads_hold: Vec::new(),
+            held: Vec::new(),
+            ones: HashMap::new(),
+            digits_of,
+            input_rows: Vec::new(),
+        }
+    }
+
+    fn all(&mut self) -> Result<(), Error> {
+        self.public_rows();
+        for (at, step) in self.steps.steps.iter().enumerate() {
+            self.step(at, step)?;
+            if self.layout.height() > self.layout.shape.rows() {
+                return Err(Error::TooSmall(format!("more than {} rows", self.layout.shape.rows())));
+            }
+        }
+        self.layout.check()
+    }
+
     fn lanes(&self) -> usize {
         self.layout.shape.lanes
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::steps::{Affine, Linear, Part, Run, Source, Step, Steps};
 
 /// Readers of the elements of all tensors.
+#[derive(Clone)]
 pub struct Uses {
     /// How often each element is a term of an expression, by tensor.
     terms: Vec<Vec<u32>>,

@@ -168,3 +168,71 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use halo2_axiom::plonk::{FirstPhase, SecondPhase};
+    use halo2_axiom::poly::Rotation;
+    use rand::rngs::OsRng;
+
+    const ROWS: usize = 8;
+
+    fn columns(count: usize) -> Vec<Vec<Fr>> {
+        (0..count).map(|_| (0..ROWS).map(|_| Fr::random(OsRng)).collect()).collect()
+    }
+
+    #[test]
+    fn constraints_are_those_of_the_expressions() {
+        let mut cs = ConstraintSystem::<Fr>::default();
+        let (selector, advice, later) = (cs.fixed_column(), cs.advice_column(), cs.advice_column_in(SecondPhase));
+        let instance = cs.instance_column();
+        let challenge = cs.challenge_usable_after(FirstPhase);
+        cs.create_gate("all that an expression has", |meta| {
+            let s = meta.query_fixed(selector, Rotation::cur());
+            let [before, now, next] = [-1, 0, 1].map(|at| meta.query_advice(advice, Rotation(at)));
+            let (later, public) =
+                (meta.query_advice(later, Rotation(-3)), meta.query_instance(instance, Rotation::cur()));
+            let (c, two) = (meta.query_challenge(challenge), Expression::Constant(Fr::from(2)));
+            let none = Expression::Constant(Fr::ZERO);
+            vec![
+                s.clone() * (now.clone() - before * c.clone()) * (next.clone() + two.clone()),
+                (later.clone() * c + now.clone() * Fr::from(9)) - (-public * two.clone()),
+                none.clone() - next.clone() + none.clone() * later.clone(),
+                two.clone() - now * (two.clone() * two.clone() - two),
+                none.clone() + later - none,
+            ]
+        });
+        let (fixed, advice, instance) = (columns(1), columns(2), columns(1));
+        let challenge = Fr::random(OsRng);
+        let constraints = Constraints::new(&cs, &[challenge]).unwrap();
+        let table = Table { fixed: &fixed, advice: &advice, instance: &instance };
+        let y = Fr::random(OsRng);
+        // also from a row in the middle, round to the first
+        for (start, rows) in [(0, ROWS), (5, 3), (0, 2)] {
+            let mut found = vec![Fr::from(3); rows];
+            constraints.fold(&table, start, y, &mut found);
+            for (i, found) in found.iter().enumerate() {
+                let cell = |columns: &[Vec<Fr>], column: usize, rotation: Rotation| {
+                    columns[column][(start as i32 + i as i32 + rotation.0).rem_euclid(ROWS as i32) as usize]
+                };
+                let value = |e: &Expression<Fr>| {
+                    e.evaluate(
+                        &|constant| constant,
+                        &|_| unreachable!("no virtual selectors"),
+                        &|q| cell(&fixed, q.column_index(), q.rotation()),
+                        &|q| cell(&advice, q.column_index(), q.rotation()),
+                        &|q| cell(&instance, q.column_index(), q.rotation()),
+                        &|_| challenge,
+                        &|a| -a,
+                        &|a, b| a + b,
+                        &|a, b| a * b,
+                        &|a, factor| a * factor,
+                    )
+                };
+                let expected = cs.gates()[0].polynomials().iter().fold(Fr::from(3), |sum, e| sum * y + value(e));
+                assert_eq!(*found, expected, "row {i} from {start}");
+            }
+        }
+    }
+}

@@ -138,3 +138,50 @@ impl Fourier {
         [lower, upper]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::argument::opening::value_at;
+    use rand::rngs::OsRng;
+
+    fn random(count: usize) -> Vec<Fr> {
+        std::iter::repeat_with(|| Fr::random(OsRng)).take(count).collect()
+    }
+
+    #[test]
+    fn values_on_a_coset_are_those_of_the_polynomial() {
+        for k in [1, 2, 5, 13] {
+            let fourier = Fourier::new(&EvaluationDomain::new(3, k));
+            let polynomial = random(1 << k);
+            for coset in &fourier.cosets {
+                let values = coset.values_of(&polynomial);
+                for row in [0, 1, (1 << k) / 2, (1 << k) - 1] {
+                    let at = coset.shift * fourier.omega.pow_vartime([row as u64]);
+                    assert_eq!(values[row], value_at(&polynomial, at), "k = {k}, row {row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn coefficients_are_those_that_the_values_are_of() {
+        let fourier = Fourier::new(&EvaluationDomain::new(3, 6));
+        let polynomial = random(64);
+        let at = |row: u64| value_at(&polynomial, fourier.omega.pow_vartime([row]));
+        let mut values: Vec<Fr> = (0..64).map(at).collect();
+        fourier.coefficients(&mut values);
+        assert_eq!(values, polynomial);
+    }
+
+    #[test]
+    fn halves_are_those_of_a_polynomial_of_twice_the_length() {
+        let fourier = Fourier::new(&EvaluationDomain::new(3, 4));
+        let polynomial = random(32);
+        let values = fourier.cosets.each_ref().map(|coset| {
+            let at = |row: u64| value_at(&polynomial, coset.shift * fourier.omega.pow_vartime([row]));
+            (0..16).map(at).collect()
+        });
+        assert_eq!(fourier.halves(values).concat(), polynomial);
+    }
+}

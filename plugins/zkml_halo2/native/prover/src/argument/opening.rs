@@ -146,3 +146,43 @@ fn interpolated(points: &[Fr], values: &[Fr]) -> Vec<Fr> {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(values: &[u64]) -> Vec<Fr> {
+        values.iter().copied().map(Fr::from).collect()
+    }
+
+    #[test]
+    fn division_forgets_the_remainder() {
+        // (2 X^2 + 3 X + 4) (X - 5) + 6
+        let mut polynomial = numbers(&[4, 3, 2]);
+        polynomial.push(Fr::ZERO);
+        for place in (0..4).rev() {
+            let lower = if place > 0 { polynomial[place - 1] } else { Fr::from(6) };
+            polynomial[place] = lower - polynomial[place] * Fr::from(5);
+        }
+        assert_eq!(value_at(&polynomial, Fr::from(5)), Fr::from(6));
+        divide(&mut polynomial, Fr::from(5));
+        assert_eq!(polynomial, numbers(&[4, 3, 2]));
+    }
+
+    #[test]
+    fn interpolation_has_the_values_at_the_points() {
+        let points = numbers(&[7, 1, 0, 12]);
+        let values = numbers(&[3, 3, 9, 1]);
+        let polynomial = interpolated(&points, &values);
+        assert_eq!(polynomial.len(), 4);
+        assert!(points.iter().zip(&values).all(|(point, value)| value_at(&polynomial, *point) == *value));
+    }
+
+    #[test]
+    fn polynomials_of_several_lengths_add_up() {
+        let long: Vec<u64> = (0..3000).collect();
+        let sum = combined(&[numbers(&long), numbers(&[5, 5])], &numbers(&[2, 3]));
+        assert_eq!(sum.len(), 3000);
+        assert_eq!((sum[0], sum[1], sum[2], sum[2999]), (15.into(), 17.into(), 4.into(), 5998.into()));
+    }
+}
