@@ -16,7 +16,7 @@ from balance_core.stages import Task
 from balance_core.work import PROVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from balance_core.contracts import Executor
@@ -66,8 +66,8 @@ class Attempt:
         self._latest = 0.0
         self._ended_by_us = False
 
-    def run(self) -> None:
-        """Prove until all is done, something fails, or there is a reason to stop."""
+    def run(self, meanwhile: Callable[[], None]) -> None:
+        """Prove until all is done, something fails, or there is a reason to stop; `meanwhile` is called often."""
         backend = self._material.circuit.backend
         seconds = self._limits.seconds
         if seconds is not None:
@@ -91,7 +91,11 @@ class Attempt:
         future = self._executor.submit(task, watch=self._see)
         if self._more:
             self._executor.prepare("prove", backend)
-        self._follow(future)
+        try:
+            self._follow(future, meanwhile)
+        except BaseException:
+            future.cancel()
+            raise
         try:
             future.result()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the reason of the jobs that are left
@@ -128,11 +132,12 @@ class Attempt:
             self._latest = time.monotonic()
             self.made.append(found[2])
 
-    def _follow(self, future: Future[TaskResult]) -> None:
+    def _follow(self, future: Future[TaskResult], meanwhile: Callable[[], None]) -> None:
         """Wait for the end, pass progress on, and end the process where nobody wants its next proof any more."""
         current, told_at, since = 0, 0.0, None
         told: tuple[str, float | None] | None = None
         while not wait([future], TICK_SECONDS).done:
+            meanwhile()
             now, number = time.monotonic(), len(self.made)
             if number >= len(self._leases):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from balance_core.verification import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from balance_core.bundle import Bundle
     from balance_core.contracts import ChainAdapter, Executor, Storage
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from balance_core.service.jobs.material import Material
     from balance_core.workspace import Workspace
 
+    Publish = Callable[[Callable[[], None], Sequence[Lease]], Future[None]]
+    """Has something done for jobs that are proven, one after another."""
+
 _BATCH_SECONDS = 30.0
 """What one process is given to do, at the pace of those before; one that is wanted now ends it after a proof."""
-_WORTH_SECONDS = 8.0
-"""What takes no longer is left to one process, since another one has to start first."""
-_LAST_SHARE = 4
-"""The last portion is this part of what is left when a single process could do the rest."""
+_HAND_OVER_SECONDS = 5.0
+"""Between two hand-overs of proofs while others are made: each is checked by a process that has to start."""
+_LAST_SECONDS = (1.0, 2.5)
+"""How far from the end proofs are handed over once more: while the last ones are checked, nobody proves."""
 _BATCH_BYTES = 256 * 2**20
 """What the bundles of one process may take up together."""
 _LOG_BYTES = 4 * 2**20
@@ -75,46 +80,68 @@ class Prover:
         self._checker.close()
 
     def portion(self, leases: Sequence[Lease]) -> int:
-        """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer.
-
-        Nobody proves while the last portion is checked and published, so that one is to be small.
-        """
+        """Say how many of these jobs, proven one after another, keep one process busy for a while and not longer."""
         with contextlib.suppress(BalanceError):
             material = self._materials.of(leases[0].registration_id)
             size, expected = material.size, material.registered.preparation.estimate.prove_seconds
             pace = self._pace.get(leases[0].registration_id, expected)
             if pace is None:
                 return 1
-            most = max(1, min(int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size))
-            if len(leases) > most or len(leases) * pace < _WORTH_SECONDS:
-                return min(len(leases), most)
-            return len(leases) - len(leases) // _LAST_SHARE
+            return min(len(leases), max(1, min(int(_BATCH_SECONDS / max(pace, 1e-3)), _BATCH_BYTES // size)))
         return 1
 
-    def prove(self, leases: Sequence[Lease], *, memory: Memory, stop: Stop, more: bool = False) -> Callable[[], None]:
-        """Prove jobs of one registration, and return what checks and publishes the proofs.
+    def prove(
+        self, leases: Sequence[Lease], publish: Publish, *, memory: Memory, stop: Stop, more: bool = False
+    ) -> None:
+        """Prove jobs of one registration, and hand over what checks and publishes proofs while others are made.
 
-        So the next ones can be proven meanwhile; `more` says that such wait. Each job ends as done, failed, released
-        or lost.
+        Each job is handed over once, also one that was not proven, and ends as done, failed, released or lost. `more`
+        says that other jobs wait.
         """
         if leases[0].bundle is not None:
-            return partial(self._submit, leases)
+            publish(partial(self._submit, leases), leases)
+            return
         try:
             material = self._materials.of(leases[0].registration_id)
         except BalanceError as error:
             for lease in leases:
                 lease.failed(f"{type(error).__name__}: {error}")
-            return partial(self._submit, ())
+            publish(partial(self._submit, ()), leases)
+            return
         self._trim_logs()
         seconds = leases[0].seconds or self._seconds
         limits = Limits(seconds=seconds, memory_bytes=memory.free, threads=self._threads)
         attempt = Attempt(self._executor, leases, material, limits, stop, more=more)
+        handed = 0
+
+        def hand_over(last: int) -> Future[None]:
+            nonlocal handed
+            first, handed = handed, last
+            proven = self._bundles(leases[first:last], attempt.made[first:last], material)
+            work = partial(self._check_and_publish, proven, material, limits, stop)
+            return publish(work, leases[first:last])
+
+        pending: Future[None] | None = None
+        latest = time.monotonic()
+
+        def meanwhile() -> None:
+            nonlocal pending, latest
+            made, now = len(attempt.made), time.monotonic()
+            # the last ones are handed over at the end, with those that were not proven
+            if not handed < made < len(leases) or (pending is not None and not pending.done()):
+                return
+            left = len(leases) - made
+            least, most = _LAST_SECONDS
+            ending = made - handed > left and least < left * (attempt.pace or 0.0) < most
+            if ending or now - latest > _HAND_OVER_SECONDS:
+                pending, latest = hand_over(made), now
+                self._checker.prepare("verify", material.circuit.backend)
+
         self._checker.prepare("verify", material.circuit.backend)
-        attempt.run()
+        attempt.run(meanwhile)
         self._learn(leases[0].registration_id, attempt)
-        proven = self._bundles(leases, attempt.made, material)
         attempt.settle_rest(memory.total)
-        return partial(self._check_and_publish, proven, material, limits, stop)
+        hand_over(len(leases))
 
     def _submit(self, leases: Sequence[Lease]) -> None:
         for lease in leases:

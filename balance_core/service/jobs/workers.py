@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from balance_core.service.jobs.lease import Lease
-    from balance_core.service.jobs.proving import Prover
+    from balance_core.service.jobs.proving import Prover, Publish
     from balance_core.service.jobs.queue import JobQueue
 
 _BEAT_SECONDS = 0.5
@@ -101,17 +101,25 @@ class Workers(Closing):
             return tuple(self._active)
 
     def _run(self) -> None:
-        """Prove jobs, and have those before checked and published meanwhile."""
-        before: Future[None] | None = None
+        """Prove jobs, and have what is proven checked and published meanwhile."""
+        before: list[Future[None]] = []
         with ThreadPoolExecutor(1, thread_name_prefix="publish") as publishing:
             while not self._stop.soon.is_set():
                 leases, memory, more = self._next()
                 if not leases:
                     continue
-                publish = self._prove(leases, memory, more=more)
-                if before is not None:
-                    before.result()
-                before = publishing.submit(self._publish, publish, leases)
+                handed: list[Future[None]] = []
+
+                def publish(
+                    work: Callable[[], None], done: Sequence[Lease], handed: list[Future[None]] = handed
+                ) -> Future[None]:
+                    handed.append(publishing.submit(self._publish, work, done))
+                    return handed[-1]
+
+                self._prove(leases, memory, publish, more=more)
+                for each in before:
+                    each.result()
+                before = handed
 
     def _next(self) -> tuple[list[Lease], Memory, bool]:
         """Lease jobs; without any, return after a while or when there is news."""
@@ -142,18 +150,18 @@ class Workers(Closing):
             self._active.update((lease.job_id, lease) for lease in leases[:portion])
             return leases[:portion], memory, portion < len(leases)
 
-    def _prove(self, leases: Sequence[Lease], memory: Memory, *, more: bool) -> Callable[[], None]:
+    def _prove(self, leases: Sequence[Lease], memory: Memory, publish: Publish, *, more: bool) -> None:
         try:
-            return self._prover.prove(leases, memory=memory, stop=self._stop, more=more)
+            self._prover.prove(leases, publish, memory=memory, stop=self._stop, more=more)
         except Exception as error:  # noqa: BLE001 - the thread goes on with other jobs
-            return partial(_give_back, leases, error)
+            publish(partial(_give_back, leases, error), leases)
         finally:
             with self._lock:
                 self._reserved -= max(lease.memory_bytes for lease in leases)
 
-    def _publish(self, publish: Callable[[], None], leases: Sequence[Lease]) -> None:
+    def _publish(self, work: Callable[[], None], leases: Sequence[Lease]) -> None:
         try:
-            publish()
+            work()
         except Exception as error:  # noqa: BLE001 - the same
             _give_back(leases, error)
         finally:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -142,6 +143,19 @@ def test_a_job_that_is_wanted_now_waits_for_one_proof_only(desk, queue, at_work,
     assert in_order.index(context(queue, urgent)) < in_order.index(context(queue, patient[-1]))
 
 
+def test_a_proof_is_published_while_those_after_it_are_made(desk, queue, at_work, monkeypatch):
+    monkeypatch.setattr(Prover, "portion", lambda _, leases: len(leases))
+    monkeypatch.setattr("balance_core.service.jobs.proving._HAND_OVER_SECONDS", 0.0)
+    first, second, last = (desk.accept(queue, index) for index in range(3))
+    behave(desk, **{context(queue, last): "sleep"})
+    at_work()
+    assert {job.state for job in settled(queue, first.job_id, second.job_id)} == {JobState.PUBLISHED}
+    assert queue.job(last.job_id).state is JobState.PROVING
+    queue.cancel(last.job_id)
+    assert settled(queue, last.job_id)[0].state is JobState.CANCELLED
+    assert [published(desk)[context(queue, job)] for job in (first, second, last)] == [1, 1, 0]
+
+
 def test_workers_that_close_give_back_what_they_cannot_finish(desk, queue, at_work):
     behave(desk, **{"*": "sleep"})
     job = desk.accept(queue)
@@ -242,9 +256,15 @@ def _work(url) -> None:
         signal.pause()
 
 
+def status(process: int, thread: int) -> str:
+    return Path(f"/proc/{process}/task/{thread}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def _pause(process: int, queue) -> bool:
     """Stop a process, unless it is just writing to the database, which nobody else could use then."""
     os.kill(process, signal.SIGSTOP)
+    # its threads stop one after the other
+    until(lambda: {status(process, thread.id) for thread in psutil.Process(process).threads()} == {"T"})
     try:
         with closing(sqlite3.connect(queue._database.url.database, timeout=0.1)) as connection:
             connection.execute("BEGIN IMMEDIATE").connection.rollback()

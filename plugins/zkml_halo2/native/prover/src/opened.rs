@@ -4,10 +4,9 @@
 
 use std::io;
 
-use balance_zkml_verifier::key::Key;
 use balance_zkml_verifier::statement::{bind, Statement};
 use balance_zkml_verifier::transcript::StrictRead;
-use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER};
+use balance_zkml_verifier::verify::{Given, Prepared, OF_ANSWER};
 use balance_zkml_verifier::{bytes::Reader, Error};
 use halo2_axiom::halo2curves::bn256::{Bn256, Fr, G1Affine};
 use halo2_axiom::plonk::verify_proof;
@@ -56,7 +55,8 @@ impl TranscriptRead<G1Affine, Challenge255<G1Affine>> for Witnessed<'_> {
 
 /// The point and the values that halo2's part of a valid proof opens, in the order in which they stand in it.
 pub fn opened(key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<(Fr, Vec<Fr>), Error> {
-    let key = Key::decode(key_bytes)?;
+    let verifier = Prepared::new(key_bytes, given)?;
+    let key = &verifier.key;
     let failed = |error: io::Error| Error::new(error.to_string());
     let mut source = Reader::new(proof, "proof");
     let statement = Statement::decode(&mut source, key.shape.hidden_columns(), key.public_inputs(), &key.outputs)?;
@@ -68,14 +68,10 @@ pub fn opened(key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<(F
         &statement.inputs,
         &statement.outputs,
     )?;
-    let mut linked = match (&key.registered, given) {
-        (Some(registered), Some(given)) => Commitment::decode(given.bytes, registered)?.columns,
-        _ => vec![],
-    };
-    linked.extend_from_slice(&statement.hidden);
+    let linked = [&verifier.columns[..], &statement.hidden].concat();
     let inner = StrictRead::new(source.rest(), 0);
     let mut transcript = Witnessed { inner, last: Fr::zero(), point: None, scalars: vec![] };
-    bind(&mut transcript, OF_ANSWER, &bound(key_bytes, given, &statement.context))?;
+    bind(&mut transcript, OF_ANSWER, &verifier.bound(&statement.context))?;
     for point in linked {
         transcript.common_point(point).map_err(failed)?;
     }

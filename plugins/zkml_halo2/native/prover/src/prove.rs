@@ -4,10 +4,10 @@ use std::path::Path;
 
 use balance_zkml_circuit::{statement::public_column, witness, Layout, ModelCircuit};
 use balance_zkml_verifier::hiding::{hide, BLIND_BYTES};
-use balance_zkml_verifier::key::{Key, BLINDED};
+use balance_zkml_verifier::key::BLINDED;
 use balance_zkml_verifier::statement::{bind, Statement, CONTEXT_BYTES};
-use balance_zkml_verifier::verify::{bound, Commitment, Given, OF_ANSWER, PROVIDER_BYTES};
-use balance_zkml_verifier::{link, verify, Error};
+use balance_zkml_verifier::verify::{Given, Prepared, OF_ANSWER};
+use balance_zkml_verifier::{link, Error};
 use ff::Field;
 use halo2_axiom::halo2curves::bn256::{Fr, G1Affine};
 use halo2_axiom::plonk::{keygen_pk, Circuit, ProvingKey, VerifyingKey};
@@ -70,27 +70,13 @@ pub struct Committed<'a> {
     pub opening: &'a [u8],
 }
 
-/// Private weights as they were registered: commitment and provider, and the same points with their blinding.
-struct Registered {
-    commitment: Vec<u8>,
-    provider: [u8; PROVIDER_BYTES],
-    points: Vec<G1Affine>,
-    blinds: Vec<Vec<Fr>>,
-}
-
-impl Registered {
-    fn given(&self) -> Given<'_> {
-        Given { bytes: &self.commitment, provider: &self.provider }
-    }
-}
-
 /// Proves answers of one model under one key; what all proofs share is made once.
 pub struct Prover {
-    key: Key,
-    key_bytes: Vec<u8>,
+    verifier: Prepared,
+    /// The blinding of the commitment's columns.
+    blinds: Vec<Vec<Fr>>,
     layout: Layout,
     weights: Weights,
-    registered: Option<Registered>,
     params: Powers,
     proving: ProvingKey<G1Affine>,
 }
@@ -108,22 +94,19 @@ impl Prover {
     ) -> Result<Self, Error> {
         watch(Phase::Layout);
         let (model, weights) = model_and_weights(structure, Some(values))?;
-        let key = Key::decode(key_bytes)?;
-        let registered = match (&key.registered, committed) {
-            (Some(registered), Some(Committed { given, opening })) => Some(Registered {
-                commitment: given.bytes.to_vec(),
-                provider: *given.provider,
-                points: Commitment::decode(given.bytes, registered)?.columns,
-                blinds: Opening::decode(opening, registered.form.columns)?.blinds,
-            }),
-            (None, None) => None,
-            _ => return Err(Error::new("a commitment belongs to private weights, and only to them")),
+        let verifier = Prepared::new(key_bytes, committed.map(|committed| committed.given))?;
+        let key = &verifier.key;
+        let blinds = match (&key.registered, committed) {
+            (Some(registered), Some(committed)) => {
+                Opening::decode(committed.opening, registered.form.columns)?.blinds
+            }
+            _ => vec![],
         };
-        let layout = layout_of(&model, &key)?;
+        let layout = layout_of(&model, key)?;
         let params = Powers::read(srs, key.shape.k)?;
         let empty = ModelCircuit { layout: &layout, weights: &weights, witness: None };
         let proving = proving_key(&params.watched(watch), &key.main, &empty)?;
-        Ok(Self { key, key_bytes: key_bytes.to_vec(), layout, weights, registered, params, proving })
+        Ok(Self { verifier, blinds, layout, weights, params, proving })
     }
 
     /// Proves the answer to inputs (in the order of the model), hidden behind a commitment if there is something to blind it
@@ -135,20 +118,17 @@ impl Prover {
         blind: Option<&[u8; BLIND_BYTES]>,
         watch: Watch,
     ) -> Result<Vec<u8>, Error> {
-        let (key, key_bytes) = (&self.key, &self.key_bytes);
+        let (verifier, key) = (&self.verifier, &self.verifier.key);
         let params = self.params.watched(watch);
         params.begin(Phase::Witness);
         let witness = witness::fill(&self.layout, &self.weights, inputs)?;
         let public = public_column(&self.layout, inputs, &witness.outputs)?;
         let mut statement = Statement { context, inputs: vec![], hidden: vec![], outputs: witness.outputs.clone() };
-        let mut linked = Linked { points: vec![], blinds: vec![], blinding: &key.blinding };
-        if let Some(registered) = &self.registered {
-            linked.points.clone_from(&registered.points);
-            linked.blinds.clone_from(&registered.blinds);
-        }
+        let (points, blinds) = (verifier.columns.clone(), self.blinds.clone());
+        let mut linked = Linked { points, blinds, blinding: &key.blinding };
         match (key.shape.hidden, blind) {
             (true, Some(blind)) => {
-                let made = hide(key, key_bytes, &context, inputs, blind)?;
+                let made = hide(key, &verifier.key_bytes, &context, inputs, blind)?;
                 linked.points.extend_from_slice(&made.points);
                 linked.blinds.extend(made.blinds);
                 statement.hidden = made.points;
@@ -156,20 +136,19 @@ impl Prover {
             (false, None) => statement.inputs = inputs.to_vec(),
             _ => return Err(Error::new("what blinds inputs belongs to private ones, and only to them")),
         }
-        let given = self.registered.as_ref().map(Registered::given);
         let circuit = ModelCircuit { layout: &self.layout, weights: &self.weights, witness: Some(&witness) };
         let halo2 = proof_bytes(
             &params,
             &self.proving,
             &circuit,
             &[&public],
-            |transcript| bind(transcript, OF_ANSWER, &bound(key_bytes, given, &context)),
+            |transcript| bind(transcript, OF_ANSWER, &verifier.bound(&context)),
             &linked,
         )?;
         params.begin(Phase::Verify);
         let mut proof = statement.encode(key.public_inputs(), &key.outputs);
         proof.extend_from_slice(&halo2);
-        let stated = verify::proof(key, key_bytes, given, &proof)?;
+        let stated = verifier.proof(&proof)?;
         if stated != statement {
             return Err(Error::new("the proof states something else than it was made for"));
         }

@@ -93,17 +93,6 @@ pub fn commitment<'a>(key: &Key, key_bytes: &[u8], given: Given<'a>) -> Result<C
     Ok(commitment)
 }
 
-/// What a proof of an answer is bound to, beside its public values.
-pub fn bound<'a>(key_bytes: &'a [u8], given: Option<Given<'a>>, context: &'a [u8]) -> [&'a [u8]; 4] {
-    let (bytes, provider) = given.map_or((&[][..], &[][..]), |given| (given.bytes, &given.provider[..]));
-    [key_bytes, context, bytes, provider]
-}
-
-/// Checks a proof to its last byte and returns what it states.
-pub fn proof(key: &Key, key_bytes: &[u8], given: Option<Given>, proof: &[u8]) -> Result<Statement, Error> {
-    answer(key, &key.params()?, key_bytes, given, columns(key, key_bytes, given)?, proof)
-}
-
 /// Returns the columns of a commitment that keeps its promise, none where weights are public.
 fn columns(key: &Key, key_bytes: &[u8], given: Option<Given>) -> Result<Vec<G1Affine>, Error> {
     match (&key.registered, given) {
@@ -117,10 +106,11 @@ fn columns(key: &Key, key_bytes: &[u8], given: Option<Given>) -> Result<Vec<G1Af
 /// What all proofs under a key and a commitment have in common, decoded and checked once.
 pub struct Prepared {
     pub key: Key,
+    pub key_bytes: Vec<u8>,
+    /// The commitment's columns, none where weights are public.
+    pub columns: Vec<G1Affine>,
     params: ParamsKZG<Bn256>,
-    key_bytes: Vec<u8>,
     given: Option<(Vec<u8>, [u8; PROVIDER_BYTES])>,
-    columns: Vec<G1Affine>,
 }
 
 impl Prepared {
@@ -132,35 +122,31 @@ impl Prepared {
         Ok(Self { key, params, key_bytes: key_bytes.to_vec(), given, columns })
     }
 
+    /// What the transcript of a proof in this context absorbs before anything else.
+    pub fn bound<'a>(&'a self, context: &'a [u8]) -> [&'a [u8]; 4] {
+        let (bytes, provider) = self.given.as_ref().map_or((&[][..], &[][..]), |(bytes, provider)| (bytes, provider));
+        [&self.key_bytes, context, bytes, provider]
+    }
+
     /// Checks a proof to its last byte and returns what it states.
     pub fn proof(&self, proof: &[u8]) -> Result<Statement, Error> {
-        let given = self.given.as_ref().map(|(bytes, provider)| Given { bytes, provider });
-        answer(&self.key, &self.params, &self.key_bytes, given, self.columns.clone(), proof)
+        let key = &self.key;
+        let mut source = Reader::new(proof, "proof");
+        let statement =
+            Statement::decode(&mut source, key.shape.hidden_columns(), key.public_inputs(), &key.outputs)?;
+        let public = column(
+            key.public_rows,
+            key.shape.packed,
+            key.public_inputs(),
+            &key.outputs,
+            &statement.inputs,
+            &statement.outputs,
+        )?;
+        let linked = [&self.columns[..], &statement.hidden].concat();
+        let mut transcript = StrictRead::new(source.rest(), linked.len());
+        bind(&mut transcript, OF_ANSWER, &self.bound(&statement.context))?;
+        absorb(&mut transcript, &linked)?;
+        check(&self.params, &key.main, &[&public], transcript, &key.blinding, &linked)?;
+        Ok(statement)
     }
-}
-
-fn answer(
-    key: &Key,
-    params: &ParamsKZG<Bn256>,
-    key_bytes: &[u8],
-    given: Option<Given>,
-    mut linked: Vec<G1Affine>,
-    proof: &[u8],
-) -> Result<Statement, Error> {
-    let mut source = Reader::new(proof, "proof");
-    let statement = Statement::decode(&mut source, key.shape.hidden_columns(), key.public_inputs(), &key.outputs)?;
-    let public = column(
-        key.public_rows,
-        key.shape.packed,
-        key.public_inputs(),
-        &key.outputs,
-        &statement.inputs,
-        &statement.outputs,
-    )?;
-    linked.extend_from_slice(&statement.hidden);
-    let mut transcript = StrictRead::new(source.rest(), linked.len());
-    bind(&mut transcript, OF_ANSWER, &bound(key_bytes, given, &statement.context))?;
-    absorb(&mut transcript, &linked)?;
-    check(params, &key.main, &[&public], transcript, &key.blinding, &linked)?;
-    Ok(statement)
 }
