@@ -150,7 +150,10 @@ class Halo2Backend(CommittingProofBackend, MakesTestSrs, ImportsSrs):
         if self._prover is None or self._prover[0] != (circuit, opening):
             self._prover = (circuit, opening), self._make_prover(circuit, opening, integer, job, watch)
         return self._prover[1].prove(
-            request.context, [array.reshape(-1).tolist() for array in request.inputs], blind=request.blind, watch=watch
+            request.context,
+            [array.reshape(-1).tolist() for array in request.inputs],
+            blind=request.blind,
+            watch=watch,
         )
 
     def _make_prover(
