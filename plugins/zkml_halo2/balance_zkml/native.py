@@ -107,8 +107,8 @@ def commit(structure: bytes, weights: bytes, key: bytes, srs: Path, provider: by
 class Prover:
     """Proves answers of one model under one key; what all proofs share, the proving key above all, is made once.
 
-    The opening is that of `commit`, or None for public weights. `watch` is called with each of PHASES as it begins, and
-    what it raises ends the work.
+    The opening is that of `commit`, or None for public weights. `watch` is called with each of PHASES as it begins,
+    and what it raises ends the work.
     """
 
     def __init__(
